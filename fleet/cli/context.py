@@ -1,0 +1,60 @@
+"""What every command needs: the fleet file it was pointed at, and one way to answer."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
+
+import click
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """The options that stand before the command's name."""
+
+    #: the fleet file as given
+    path: str
+    debug: bool = False
+    #: secrets in the clear are accepted
+    plaintext_secrets: bool = False
+
+    def environ(self) -> Mapping[str, str]:
+        """Return the environment in which secrets are looked up."""
+        return os.environ
+
+
+pass_invocation = click.make_pass_decorator(Invocation)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, show_envvar=True, help="Answer as JSON on stdout."
+)
+
+
+def emit_json(record: object) -> None:
+    """Print ``record`` (dataclass, mapping or sequence) as JSON on stdout."""
+    click.echo(json.dumps(_plain(record), indent=2, ensure_ascii=False, default=str))
+
+
+def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print aligned columns on stdout; colour and width only where stdout is a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else 10_000
+    Console(width=width, highlight=False, soft_wrap=True).print(table)
+
+
+def say(message: str) -> None:
+    """Tell the operator something on stderr."""
+    click.echo(message, err=True)
+
+
+def _plain(record: object) -> Any:
+    if is_dataclass(record) and not isinstance(record, type):
+        return asdict(record)
+    return record
