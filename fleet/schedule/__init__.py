@@ -1,0 +1,21 @@
+"""When does each entry of the schedule run?
+
+Pure: the fleet file and moments in, moments out. Moments are whole epoch seconds; the fleet's time zone only
+decides which moments a crontab line means.
+"""
+
+from fleet.schedule.crontab import Crontab, CrontabError, parse_crontab
+from fleet.schedule.occurrences import Occurrence, occurrences, targets, upcoming
+from fleet.schedule.slots import jitter_seconds, slots_after
+
+__all__ = [
+    "Crontab",
+    "CrontabError",
+    "Occurrence",
+    "jitter_seconds",
+    "occurrences",
+    "parse_crontab",
+    "slots_after",
+    "targets",
+    "upcoming",
+]

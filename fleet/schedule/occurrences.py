@@ -1,0 +1,64 @@
+"""Which runs are due between two moments, on which hosts, and under which key?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice, takewhile
+
+from fleet.model import BACKUP_TASK, Fleet, ScheduleEntry
+from fleet.routes import queue_for_task, serving_hosts
+from fleet.schedule.slots import jitter_seconds, slots_after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occurrence:
+    """One run of one entry, for one host where the entry's queue is per host."""
+
+    #: name of the schedule entry
+    entry: str
+    #: the host whose queue takes it; None for a shared queue
+    host: str | None
+    #: the moment that the schedule names (epoch seconds)
+    slot: int
+    #: the slot plus this host's part of the jitter (epoch seconds)
+    due: int
+
+    @property
+    def key(self) -> str:
+        """Return the idempotency key: the same run has the same key, whoever sends it and however often."""
+        return f"schedule/{self.entry}/{self.host or '*'}/{self.slot}"
+
+
+def targets(fleet: Fleet, entry: ScheduleEntry) -> tuple[str | None, ...]:
+    """Return the hosts that each run of ``entry`` is sent to; (None,) where its queue is shared."""
+    queue = queue_for_task(fleet, entry.task)
+    if queue is None or not queue.per_host:
+        return (None,)
+    patterns = entry.hosts or _hosts_of_backup(fleet, entry) or ("*",)
+    serving = serving_hosts(fleet, queue)
+    return tuple(host.name for host in fleet.hosts_for(patterns) if host.name in serving)
+
+
+def upcoming(fleet: Fleet, entry: ScheduleEntry, host: str | None, *, after: int) -> Iterator[Occurrence]:
+    """Yield the runs of ``entry`` on ``host`` that are due after ``after``, ascending and without end."""
+    shift = jitter_seconds(entry, host)
+    for slot in slots_after(entry, after=after - shift, timezone=fleet.timezone):
+        yield Occurrence(entry=entry.name, host=host, slot=slot, due=slot + shift)
+
+
+def occurrences(fleet: Fleet, *, after: int, until: int, limit: int = 10_000) -> tuple[Occurrence, ...]:
+    """Return every run that is due after ``after`` and not after ``until``, in the order of their moments.
+
+    ``limit`` bounds the runs of one entry on one host.
+    """
+    found: list[Occurrence] = []
+    for entry in fleet.schedule:
+        for host in targets(fleet, entry):
+            runs = takewhile(lambda run: run.due <= until, upcoming(fleet, entry, host, after=after))
+            found.extend(islice(runs, limit))
+    return tuple(sorted(found, key=lambda run: (run.due, run.entry, run.host or "")))
+
+
+def _hosts_of_backup(fleet: Fleet, entry: ScheduleEntry) -> tuple[str, ...]:
+    name = entry.kwargs.get("name")
+    backup = fleet.backup(name) if entry.task == BACKUP_TASK and isinstance(name, str) else None
+    return backup.hosts if backup else ()
