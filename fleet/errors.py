@@ -11,6 +11,7 @@
     │   └── PublishUncertain       5  the connection went before the broker's answer came
     ├── BrokerRefused              1  the broker answered, and the answer was no
     ├── SecretMissing              2  a secret's reference leads nowhere
+    ├── LedgerUnreadable           1  the host's record of finished work cannot be opened, read or written
     └── OutcomeUnknown             1  the task was accepted, but its outcome did not arrive in time
 """
 
@@ -76,6 +77,10 @@ class SecretMissing(FleetError):
     """A secret is referenced, but the environment variable, file or credential is not there."""
 
     exit_code = 2
+
+
+class LedgerUnreadable(FleetError):
+    """The host's ledger is there, but it cannot be opened, read or written."""
 
 
 class PartlyDone(FleetError):
