@@ -1,0 +1,1 @@
+"""What does Prometheus see of the fleet, and which alerts follow from it?"""
