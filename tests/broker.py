@@ -1,0 +1,100 @@
+"""A vhost of a test's own on the run's RabbitMQ node, and fleet files that use it."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from fleet.daemons.files import write_private
+from fleet.daemons.rabbitmq import RabbitNode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerVhost:
+    """A vhost with one user who may do everything in it and nothing elsewhere."""
+
+    node: RabbitNode
+    name: str
+    user: str
+    password: str
+    #: holds the user's password, for ``password = "file:…"``
+    password_file: Path
+    #: where the fleet files of this vhost keep state
+    directory: Path
+
+    @classmethod
+    def create(cls, node: RabbitNode, directory: Path) -> "BrokerVhost":
+        identity = secrets.token_hex(4)
+        password = secrets.token_urlsafe(12)
+        password_file = directory / f"celery-{identity}.password"
+        write_private(password_file, password + "\n")
+        made = cls(
+            node=node,
+            name=f"test-{identity}",
+            user=f"celery-{identity}",
+            password=password,
+            password_file=password_file,
+            directory=directory,
+        )
+        made.api("PUT", f"vhosts/{made.name}", {})
+        made.api("PUT", f"users/{made.user}", {"password": password, "tags": "management"})
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        made.api("PUT", f"permissions/{made.name}/{made.user}", everything)
+        made.api("PUT", f"permissions/{made.name}/{node.admin_user}", everything)
+        return made
+
+    @property
+    def url(self) -> str:
+        """The AMQP URL with user, password and vhost, for a client library."""
+        return f"amqp://{self.user}:{quote(self.password)}@127.0.0.1:{self.node.port}/{self.name}"
+
+    def api(self, method: str, path: str, body: object = None) -> Any:
+        """Call the HTTP API as administrator; return the decoded answer, or None when it is empty."""
+        answer = requests.request(
+            method,
+            f"{self.node.management_url}/api/{path}",
+            json=body,
+            auth=(self.node.admin_user, self.node.admin_password.reveal()),
+            timeout=20,
+        )
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def delete(self) -> None:
+        """Delete the vhost, its user, and every user that has rights in this vhost only."""
+        rows = self.api("GET", f"vhosts/{self.name}/permissions")
+        users = {row["user"] for row in rows} | {self.user}
+        self.api("DELETE", f"vhosts/{self.name}")
+        for user in users - {self.node.admin_user}:
+            self.api("DELETE", f"users/{quote(user, safe='')}")
+
+    def fleet_toml(self, body: str = '[hosts.alpha]\naddress = "127.0.0.1"\n') -> str:
+        """Return a fleet file on this vhost; ``body`` is everything after ``[fleet]`` and ``[broker]``."""
+        return f"""\
+[fleet]
+name = "test"
+timezone = "UTC"
+state_dir = "{self.directory / "state"}"
+
+[broker]
+url = "{self.node.url}"
+vhost = "{self.name}"
+user = "{self.user}"
+password = "file:{self.password_file}"
+rabbitmqctl = ["{self.node.rabbitmqctl[0]}"]
+
+[broker.management]
+url = "{self.node.management_url}"
+user = "{self.node.admin_user}"
+password = "file:{self.node.admin_password_file}"
+
+{body}"""
+
+    def write_fleet_toml(self, body: str = '[hosts.alpha]\naddress = "127.0.0.1"\n') -> Path:
+        """Write ``fleet_toml(body)`` into the test's directory and return its path."""
+        path = self.directory / "fleet.toml"
+        path.write_text(self.fleet_toml(body), encoding="utf-8")
+        return path
