@@ -1,0 +1,88 @@
+"""What does a worker know about itself? Its fleet, its host, its name, and where secrets are looked up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fleet.errors import UsageError
+from fleet.model import Fleet, Kind, Queue, SecretRef, Worker
+from fleet.routes import BrokerQueue, worker_queues
+
+#: an instance's metrics port is the worker's port plus this
+INSTANCE_PORTS: Mapping[str, int] = {"a": 0, "b": 100}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerContext:
+    """One instance of one worker on one host."""
+
+    fleet: Fleet
+    #: name of the host it runs on
+    host: str
+    worker: Worker
+    #: slot ``a`` or ``b``: during a rollout the old and the new instance run side by side
+    instance: str = "a"
+    #: where secrets are looked up; never shown
+    environ: Mapping[str, str] = field(repr=False)
+
+    @property
+    def node_name(self) -> str:
+        """Return the Celery node name, ``WORKER-INSTANCE@HOST``."""
+        return f"{self.worker.name}-{self.instance}@{self.host}"
+
+    @property
+    def metrics_port(self) -> int:
+        """Return the TCP port of ``/metrics``; 0 means that the worker serves none."""
+        return self.worker.metrics_port and self.worker.metrics_port + INSTANCE_PORTS[self.instance]
+
+    @property
+    def queues(self) -> tuple[BrokerQueue, ...]:
+        """Return the broker queues that this worker consumes."""
+        return worker_queues(self.fleet, self.worker.name, self.host)
+
+    @property
+    def is_long(self) -> bool:
+        """Tell whether this worker serves long tasks; long and short queues never share one."""
+        return any(queue.long for queue in self.declared_queues)
+
+    @property
+    def is_redis(self) -> bool:
+        """Tell whether the reduced profile applies."""
+        return self.fleet.broker.kind is Kind.REDIS
+
+    @property
+    def declared_queues(self) -> tuple[Queue, ...]:
+        """Return the fleet file's queues that this worker serves."""
+        return tuple(queue for queue in self.fleet.queues if queue.name in self.worker.queues)
+
+    @property
+    def user(self) -> str:
+        """Return the broker user that this worker logs in as."""
+        return self.fleet.broker.user
+
+    @property
+    def password(self) -> SecretRef | None:
+        """Return where that user's password is kept."""
+        return self.fleet.broker.password
+
+
+def worker_context(
+    fleet: Fleet, *, host: str, worker: str, environ: Mapping[str, str], instance: str = "a"
+) -> WorkerContext:
+    """Return the context of ``worker`` on ``host``.
+
+    Raises UsageError when the fleet has no such host or worker, or the worker does not run there.
+    """
+    if fleet.host(host) is None:
+        known = ", ".join(each.name for each in fleet.hosts)
+        raise UsageError(f"{fleet.source} has no host `{host}`", hint=f"hosts: {known}")
+    declared = fleet.worker(worker)
+    if declared is None:
+        known = ", ".join(each.name for each in fleet.workers)
+        raise UsageError(f"{fleet.source} has no worker `{worker}`", hint=f"workers: {known}")
+    here = fleet.workers_on(host)
+    if declared not in here:
+        known = ", ".join(each.name for each in here) or "none"
+        raise UsageError(f"worker `{worker}` does not run on host `{host}`", hint=f"workers there: {known}")
+    if instance not in INSTANCE_PORTS:
+        raise UsageError(f"there is no instance `{instance}`", hint="instances: a, b")
+    return WorkerContext(fleet=fleet, host=host, worker=declared, instance=instance, environ=environ)

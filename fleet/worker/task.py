@@ -1,0 +1,98 @@
+"""What can every task of the fleet do? Retry through the broker, back to the queue it came from."""
+
+import math
+import time
+from typing import Any, NoReturn
+
+from celery import Task
+from celery.exceptions import Reject, Retry
+from kombu.exceptions import OperationalError
+
+#: float seconds since the epoch of this message's own publish
+SENT_HEADER = "fleet_sent"
+#: float seconds since the epoch of the first publish, kept over retries
+FIRST_HEADER = "fleet_first"
+#: idempotency key, kept over retries
+KEY_HEADER = "fleet_key"
+#: broker queue that the message was consumed from; set by the worker's main process, never by a sender
+QUEUE_HEADER = "fleet_queue"
+
+_STAMPS = frozenset({SENT_HEADER, QUEUE_HEADER})
+#: header names that make RabbitMQ route a copy of a message to further keys
+_SENDER_SELECTED = frozenset({"CC", "BCC"})
+
+
+class RetriesExhausted(Exception):
+    """A task gave up after its last attempt; the message names the error of that attempt."""
+
+
+def delay_countdown(seconds: float) -> int:
+    """Return ``seconds`` as a countdown that native delay accepts: whole seconds, at least one.
+
+    The delay travels as whole seconds, rounded down, and zero is refused; so round up here.
+    """
+    return max(1, math.ceil(seconds))
+
+
+def kept_headers(headers: dict[str, Any] | None, *, now: float) -> dict[str, Any]:
+    """Return the headers of a retried message: the sender's own, stamped anew, without the broker's."""
+    kept = {
+        name: value
+        for name, value in (headers or {}).items()
+        if name not in _STAMPS and name not in _SENDER_SELECTED and not name.lower().startswith("x-")
+    }
+    return kept | {SENT_HEADER: now}
+
+
+class FleetTask(Task):  # type: ignore[misc]  # celery ships no types
+    """A task whose retries go back to their queue through the broker's own delay, confirmed and stamped."""
+
+    abstract = True
+    Request = "fleet.worker.request:FleetRequest"
+    #: an unroutable publish is an error, not a loss
+    mandatory = True
+
+    def signature_from_request(
+        self,
+        request: Any = None,
+        args: Any = None,
+        kwargs: Any = None,
+        queue: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Return the signature of the next attempt, addressed to the queue that this one came from.
+
+        The delivery's routing key cannot say where that is: after a delay it carries the delay's bits.
+        """
+        request = self.request if request is None else request
+        origin = queue or getattr(request, QUEUE_HEADER, None)
+        signature = super().signature_from_request(request, args, kwargs, queue=origin, **options)
+        signature.options["headers"] = kept_headers(request.headers, now=time.time())
+        return signature
+
+    def retry(self, *args: Any, **options: Any) -> Retry:
+        """Retry as Celery does, but leave the message with the broker when it cannot take the next attempt.
+
+        Celery would dead-letter it: an unreachable broker is no reason to give up on a task.
+        """
+        try:
+            return super().retry(*args, **options)
+        except Reject as rejected:
+            if isinstance(rejected.reason, OperationalError | OSError):
+                raise Reject(rejected.reason, requeue=True) from rejected
+            raise
+
+    def retry_later(self, error: Exception, *, delay_seconds: float, max_attempts: int) -> NoReturn:
+        """Send this task again after ``delay_seconds``, or give up for good after ``max_attempts``.
+
+        Raises Retry (the next attempt is confirmed by the broker), Reject (the broker could not take it, so
+        this message stays) or RetriesExhausted from ``error``; the last ends in the dead-letter queue.
+        """
+        attempt = self.request.retries + 1
+        if attempt >= max_attempts:
+            raise RetriesExhausted(f"gave up after {attempt} attempts: {error}") from error
+        try:
+            raise self.retry(exc=error, countdown=delay_countdown(delay_seconds), max_retries=max_attempts)
+        finally:
+            # Celery keeps an overridden limit on the task, where the next message would meet it.
+            self.__dict__.pop("override_max_retries", None)
