@@ -15,6 +15,10 @@ RESTORE_TASK = "fleet.restore"
 SEND_MAIL_TASK = "fleet.send_mail"
 CHECK_URLS_TASK = "fleet.check_urls"
 BUILT_IN_TASKS = (BACKUP_TASK, RESTORE_TASK, SEND_MAIL_TASK, CHECK_URLS_TASK)
+#: the two instances of a worker, so that an old and a new one can run side by side during a rollout
+SLOTS = ("a", "b")
+#: slot b serves its metrics this many ports above slot a
+SLOT_PORT_STEP = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +93,12 @@ class Worker:
     pool: Pool = Pool.PREFORK
     #: pool size (processes or threads)
     concurrency: int = 2
-    #: TCP port of /metrics, /healthz and /readyz on every host of this worker
+    #: TCP port of /metrics, /healthz and /readyz on every host of this worker (slot a)
     metrics_port: int = 0
+
+    def slot_port(self, slot: str) -> int:
+        """Return the metrics port of the instance in ``slot`` (of ``SLOTS``); 0 where none is declared."""
+        return self.metrics_port + SLOTS.index(slot) * SLOT_PORT_STEP if self.metrics_port else 0
 
 
 class Profile(StrEnum):
