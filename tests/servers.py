@@ -3,6 +3,7 @@
 One RabbitMQ node serves a whole run; each test gets a vhost of its own. Nothing starts unless a test asks.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,12 @@ def skipped_without_packages() -> Iterator[None]:
         yield
     except PackagesMissing as error:
         pytest.skip(str(error))
+
+
+def clean_environ() -> dict[str, str]:
+    """Return the environment for a subprocess: what programs need, and no variable of a fleet."""
+    kept = ("PATH", "HOME", "LANG", "XDG_CACHE_HOME", "FLEET_CACHE")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture(scope="session")

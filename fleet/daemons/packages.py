@@ -141,14 +141,23 @@ def _download(package: str, work: Path, environ: Mapping[str, str], report: Repo
         _download_with(package, archives, environ)
     except PackagesMissing:
         report("the machine's package lists are missing or old: reading them again, privately")
-        private = dict(environ) | {"APT_CONFIG": str(_private_apt(work, environ))}
-        _run(("apt-get", "-q", "update"), cwd=work, environ=private)
-        _download_with(package, archives, private)
+        _download_afresh(package, work, environ)
+
+
+def _download_afresh(package: str, work: Path, environ: Mapping[str, str]) -> None:
+    private = dict(environ) | {"APT_CONFIG": str(_private_apt(work, environ))}
+    # A mirror that does not answer is a warning to apt: its exit code stays 0.
+    warned = _run(("apt-get", "-q", "update"), cwd=work, environ=private).stderr
+    try:
+        _download_with(package, work / "archives", private)
+    except PackagesMissing as error:
+        unreached = [line for line in warned.splitlines() if "Failed to fetch" in line]
+        raise PackagesMissing("\n".join([error.message, *unreached[:1]]), hint=error.hint) from error
 
 
 def _download_with(package: str, archives: Path, environ: Mapping[str, str]) -> None:
     simulate = ("apt-get", "install", "--simulate", "--no-install-recommends", package)
-    wanted = missing_packages(_run(simulate, cwd=archives, environ=environ))
+    wanted = missing_packages(_run(simulate, cwd=archives, environ=environ).stdout)
     # As root, apt drops to a user of its own that cannot write into a private directory.
     options = ("-q", "-o", "APT::Sandbox::User=root")
     _run(("apt-get", "download", *options, *(wanted or (package,))), cwd=archives, environ=environ)
@@ -176,7 +185,7 @@ def _private_apt(work: Path, environ: Mapping[str, str]) -> Path:
     """
     for part in ("lists/partial", "cache/archives/partial", "none"):
         (work / part).mkdir(parents=True)
-    dump = _run(("apt-config", "dump"), cwd=work, environ=environ).splitlines()
+    dump = _run(("apt-config", "dump"), cwd=work, environ=environ).stdout.splitlines()
     hooks = ("APT::Update::Post-Invoke", "APT::Update::Pre-Invoke", "DPkg::")
     kept = [line for line in dump if not line.startswith(hooks)]
     own = {
@@ -192,8 +201,8 @@ def _private_apt(work: Path, environ: Mapping[str, str]) -> Path:
     return path
 
 
-def _run(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> str:
-    """Run a program of apt or dpkg and return its stdout; its own reason goes into the error."""
+def _run(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run a program of apt or dpkg to a good end; otherwise its own reason goes into the error."""
     try:
         done = subprocess.run(
             argv,
@@ -209,11 +218,12 @@ def _run(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> str:
         raise PackagesMissing(f"`{' '.join(argv[:2])}` took longer than {COMMAND_SECONDS} s") from error
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith(("E:", "dpkg"))]
+        reason = " ".join(said) or done.stderr[-300:]
         raise PackagesMissing(
-            f"`{' '.join((*argv[:2], argv[-1]))}` failed: {' '.join(said) or done.stderr[-300:]}",
+            f"`{' '.join((*argv[:2], argv[-1]))}` failed: {reason}",
             hint="check that this machine reaches its Debian mirror: `apt-get update`",
         )
-    return done.stdout
+    return done
 
 
 def _relocate_erlang(tree: Path) -> None:
