@@ -5,9 +5,12 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from fleet.model import Fleet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,15 @@ class Invocation:
     debug: bool = False
     #: secrets in the clear are accepted
     plaintext_secrets: bool = False
+
+    def load(self) -> "Fleet":
+        """Read and check the fleet file.
+
+        Raises ConfigError with every problem.
+        """
+        from fleet.fleetfile import read
+
+        return read(self.path, plaintext_secrets=self.plaintext_secrets)
 
     def environ(self) -> Mapping[str, str]:
         """Return the environment in which secrets are looked up."""

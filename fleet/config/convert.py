@@ -1,0 +1,195 @@
+"""Which frozen fleet does a well-formed file mean, defaults filled in?"""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from types import MappingProxyType
+
+from fleet.config.broker import broker
+from fleet.config.problems import Problems
+from fleet.config.schema import BackupTable, FleetFile, QueueTable, ScheduleTable
+from fleet.config.secret import Secrets
+from fleet.model import (
+    BACKUP_TASK,
+    Backup,
+    Fleet,
+    Host,
+    Mail,
+    Queue,
+    Retention,
+    ScheduleEntry,
+    SendGrid,
+    Smtp,
+    UrlCheck,
+    UserTasks,
+    Worker,
+)
+from fleet.routes import default_tasks
+
+#: queues that every fleet has unless it redefines them
+BUILT_IN_QUEUES = ("backup", "email", "default")
+FIRST_METRICS_PORT = 9540
+
+
+def convert(file: FleetFile, *, source: str, secrets: Secrets, problems: Problems) -> Fleet:
+    """Return the fleet that ``file`` declares, noting what cannot be turned into it."""
+    queues = _queues(file)
+    return Fleet(
+        name=file.fleet.name,
+        timezone=file.fleet.timezone,
+        state_dir=file.fleet.state_dir,
+        broker=broker(file.broker, secrets, problems),
+        hosts=tuple(
+            Host(name=name, address=host.address or name, labels=tuple(host.labels))
+            for name, host in file.hosts.items()
+        ),
+        queues=queues,
+        workers=_workers(file, queues),
+        backups=tuple(_backup(name, table) for name, table in file.backups.items()),
+        mail=_mail(file, secrets, source),
+        url_checks=tuple(
+            UrlCheck(name=name, url=url.url, timeout_seconds=url.timeout, expect_status=url.expect_status)
+            for name, url in file.urls.items()
+        ),
+        schedule=tuple(_entry(name, table, file) for name, table in file.schedule.items()),
+        user_tasks=UserTasks(imports=tuple(file.tasks.imports), routes=tuple(file.tasks.routes.items())),
+        source=source,
+    )
+
+
+def _queues(file: FleetFile) -> tuple[Queue, ...]:
+    names = [name for name in BUILT_IN_QUEUES if name not in file.queues] + list(file.queues)
+    # Default workers serve every queue; with [workers], a built-in queue that none serves is left out.
+    if file.workers:
+        served = {queue for worker in file.workers.values() for queue in worker.queues}
+        names = [name for name in names if name in file.queues or name in served]
+    return tuple(_queue(name, file.queues.get(name, QueueTable()), file) for name in names)
+
+
+def _queue(name: str, table: QueueTable, file: FleetFile) -> Queue:
+    long = table.long if table.long is not None else name == "backup"
+    routed = tuple(task for task, queue in file.tasks.routes.items() if queue == name)
+    tasks = (*default_tasks(name), *routed) if table.tasks is None else (*table.tasks, *routed)
+    return Queue(
+        name=name,
+        tasks=tuple(dict.fromkeys(tasks)),
+        long=long,
+        per_host=table.per_host if table.per_host is not None else name == "backup",
+        allow_callbacks=table.allow_callbacks,
+        max_runtime_seconds=table.max_runtime or (86_400 if long else 3600),
+        max_wait_seconds=table.max_wait or (21_600 if long else 300),
+        delivery_limit=table.delivery_limit or (200 if long else 20),
+        max_length=table.max_length,
+    )
+
+
+def _workers(file: FleetFile, queues: tuple[Queue, ...]) -> tuple[Worker, ...]:
+    long = {queue.name for queue in queues if queue.long}
+    if not file.workers:
+        return _default_workers(queues)
+    ports = _free_ports(file)
+    return tuple(
+        Worker(
+            name=name,
+            hosts=tuple(table.hosts),
+            queues=tuple(table.queues),
+            pool=table.pool,
+            concurrency=table.concurrency or (1 if long.intersection(table.queues) else 2),
+            metrics_port=table.metrics_port or next(ports),
+        )
+        for name, table in file.workers.items()
+    )
+
+
+def _free_ports(file: FleetFile) -> Iterator[int]:
+    taken = {worker.metrics_port for worker in file.workers.values()}
+    return (port for port in range(FIRST_METRICS_PORT, FIRST_METRICS_PORT + 1000) if port not in taken)
+
+
+def _default_workers(queues: tuple[Queue, ...]) -> tuple[Worker, ...]:
+    """One worker for each long queue, and ``shared`` for all the others."""
+    alone = [(queue.name, (queue.name,), 1) for queue in queues if queue.long]
+    others = tuple(queue.name for queue in queues if not queue.long)
+    wanted = [*alone, ("shared", others, 2)] if others else alone
+    return tuple(
+        Worker(
+            name=name, hosts=("*",), queues=served, concurrency=size, metrics_port=FIRST_METRICS_PORT + index
+        )
+        for index, (name, served, size) in enumerate(wanted)
+    )
+
+
+def _backup(name: str, table: BackupTable) -> Backup:
+    return Backup(
+        name=name,
+        hosts=tuple(table.hosts),
+        sources=tuple(table.sources),
+        destination=table.destination,
+        kind=table.kind,
+        queue=table.queue,
+        excludes=tuple(table.excludes),
+        one_file_system=table.one_file_system,
+        bandwidth_limit_bytes_per_second=table.bandwidth_limit,
+        restore_dir=table.restore_dir,
+        retention=Retention(
+            last=table.retention.last,
+            daily=table.retention.daily,
+            weekly=table.retention.weekly,
+            monthly=table.retention.monthly,
+        ),
+        max_age_seconds=table.max_age,
+        min_files=table.min_files,
+        max_delete=table.max_delete,
+    )
+
+
+def _mail(file: FleetFile, secrets: Secrets, source: str) -> Mail | None:
+    table = file.mail
+    if table is None:
+        return None
+    smtp, grid = table.smtp, table.sendgrid
+    return Mail(
+        sender=table.sender,
+        # A relative directory means one beside the fleet file.
+        templates=str(PurePosixPath(source).parent / table.templates),
+        smtp=None
+        if smtp is None
+        else Smtp(
+            host=smtp.host,
+            port=smtp.port,
+            security=smtp.security,
+            user=smtp.user,
+            password=secrets.optional(smtp.password, ("mail", "smtp", "password")),
+            ca=smtp.ca,
+            timeout_seconds=smtp.timeout,
+        ),
+        sendgrid=None
+        if grid is None
+        else SendGrid(
+            api_key=secrets.required(grid.api_key, ("mail", "sendgrid", "api_key")),
+            url=grid.url.rstrip("/"),
+            timeout_seconds=grid.timeout,
+        ),
+        queue=table.queue,
+        max_attempts=table.max_attempts,
+        retry_base_seconds=float(table.retry_base),
+        retry_max_seconds=float(table.retry_max),
+        on_unknown=table.on_unknown,
+    )
+
+
+def _entry(name: str, table: ScheduleTable, file: FleetFile) -> ScheduleEntry:
+    kwargs, hosts = dict(table.kwargs), tuple(table.hosts)
+    if table.backup is not None:
+        kwargs["backup"] = table.backup
+        declared = file.backups.get(table.backup)
+        hosts = hosts or tuple(declared.hosts if declared else ())
+    return ScheduleEntry(
+        name=name,
+        task=BACKUP_TASK if table.backup is not None else (table.task or ""),
+        crontab=table.crontab,
+        every_seconds=table.every,
+        kwargs=MappingProxyType(kwargs),
+        hosts=hosts,
+        jitter_seconds=table.jitter,
+        grace_seconds=table.grace,
+    )

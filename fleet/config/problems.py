@@ -1,0 +1,56 @@
+"""How are the problems of one fleet file gathered, so that an operator sees all of them at once?"""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+from fleet.config.locate import Path
+from fleet.errors import Problem
+
+
+class Problems:
+    """Collects problems by key path and gives them out in the order of the file."""
+
+    def __init__(self, *, source: str, lines: Mapping[Path, int]) -> None:
+        self._source = source
+        self._lines = lines
+        self._found: list[Problem] = []
+
+    def add(self, path: Path, message: str, *, hint: str | None = None) -> None:
+        """Note that something is wrong at ``path``."""
+        problem = Problem(
+            file=self._source, key=dotted(path), message=message, line=self._line(path), hint=hint
+        )
+        if problem not in self._found:
+            self._found.append(problem)
+
+    def in_order(self) -> tuple[Problem, ...]:
+        """Return what was found, by line."""
+        return tuple(sorted(self._found, key=lambda problem: (problem.line or 0, problem.key)))
+
+    def _line(self, path: Path) -> int | None:
+        """Return the line of ``path``, or of the closest table around it that the file has."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self._lines:
+                return self._lines[path[:length]]
+        return None
+
+
+def dotted(path: Path) -> str:
+    """Return ``path`` as an operator writes it, such as ``queues.email.tasks[0]``."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            name = part if part.replace("-", "").replace("_", "").isalnum() else f'"{part}"'
+            text += f".{name}" if text else name
+    return text
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """Return a hint that names the closest of ``known``, or lists all where none is close."""
+    names = list(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"known: {', '.join(names)}" if names else None

@@ -1,0 +1,289 @@
+"""Which tables and keys may a fleet file hold?
+
+The one source of the parser, of the JSON Schema for editors and of the reference page.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fleet.config.values import AbsolutePath, Duration, HostName, Name, Size
+from fleet.model import Pool, Profile
+
+_Port = Annotated[int, Field(ge=1, le=65535)]
+_Many = Annotated[list[str], Field(min_length=1)]
+
+
+class Table(BaseModel):
+    """A table of the fleet file: unknown keys are errors, values keep their type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class FleetTable(Table):
+    """The fleet as a whole."""
+
+    name: Name = "fleet"
+    """Name of the fleet; a label on its metrics."""
+    timezone: str = "UTC"
+    """IANA time zone of the schedule, such as `Europe/Berlin`."""
+    state_dir: AbsolutePath = "/var/lib/fleet"
+    """Directory on each host for the ledger and beat's memory."""
+
+
+class TlsTable(Table):
+    """TLS towards the broker; the server's certificate is always verified."""
+
+    ca: AbsolutePath | None = None
+    """CA bundle (PEM); the system's when left out."""
+    cert: AbsolutePath | None = None
+    """Client certificate (PEM)."""
+    key: AbsolutePath | None = None
+    """Client key (PEM)."""
+
+
+class ManagementTable(Table):
+    """RabbitMQ's management HTTP API, as `fleet provision broker` uses it."""
+
+    url: str
+    """Base URL, such as `https://mq1:15671`."""
+    user: str
+    """A broker user with the tag `administrator`."""
+    password: str
+    """Reference to its password."""
+    ca: AbsolutePath | None = None
+    """CA bundle (PEM); the system's when left out."""
+
+
+class UserTable(Table):
+    """A further broker user with one role."""
+
+    role: Literal["publisher", "observer", "operator"]
+    """`publisher` may only enqueue, `observer` only read the journal, `operator` inspect workers."""
+    password: str
+    """Reference to the user's password."""
+    queues: list[str] = []
+    """Publisher only: the queues it may publish to; all when left out."""
+
+
+class BrokerTable(Table):
+    """The broker: RabbitMQ with every promise, or Redis as a reduced profile."""
+
+    url: str | None = None
+    """Address of one broker: `amqp://host:5672`, `amqps://host:5671` or `redis://host:6379/0`."""
+    nodes: list[str] = []
+    """Addresses of several nodes of one RabbitMQ cluster, instead of `url`."""
+    vhost: str | None = None
+    """RabbitMQ vhost; `celery` when left out."""
+    user: str | None = None
+    """The fleet's own broker user; `celery` when left out."""
+    password: str | None = None
+    """Reference to its password: `env:NAME`, `file:/path` or `credential:name`."""
+    profile: Profile = Field(default=Profile.LEAST_PRIVILEGE, strict=False)
+    """`least-privilege`, or `open` (tag administrator and `.* .* .*`)."""
+    tls: TlsTable | None = None
+    management: ManagementTable | None = None
+    rabbitmqctl: _Many | None = None
+    """Command that starts rabbitmqctl, for provisioning without the management plugin."""
+    users: dict[Name, UserTable] = {}
+    visibility_timeout: Duration | None = None
+    """Redis only: how long a message may stay unacknowledged; must exceed the longest task."""
+    result_backend: str | None = None
+    """Redis URL without password for results, such as `redis://127.0.0.1:6379/1`."""
+    result_password: str | None = None
+    """Reference to the password of the result backend."""
+
+
+class HostTable(Table):
+    """A machine that runs workers."""
+
+    address: str | None = None
+    """DNS name or IP address; the host's name when left out."""
+    labels: list[Name] = []
+    """Labels, used as `@label` wherever hosts are named."""
+
+
+class QueueTable(Table):
+    """A routed queue, with its dead-letter queue."""
+
+    tasks: list[str] | None = None
+    """Names or globs of the tasks that may run from this queue; by default what is routed to it."""
+    long: bool | None = None
+    """Long tasks: the queue has workers of its own, and a redelivery never starts a second run."""
+    per_host: bool | None = None
+    """One broker queue per host, because the work must run on that host."""
+    allow_callbacks: bool = False
+    """Accept links, chains, groups and chords in messages of this queue."""
+    max_runtime: Duration | None = None
+    """Longest run of a task (hard limit); 1h, or 24h for a long queue."""
+    max_wait: Duration | None = None
+    """A task should start within this time, else an alert fires; 5m, or 6h for a long queue."""
+    delivery_limit: Annotated[int, Field(ge=1)] | None = None
+    """Deliveries of one message before it is dead-lettered; 20, or 200 for a long queue."""
+    max_length: Annotated[int, Field(ge=1)] | None = None
+    """Most messages the queue may hold; publishing beyond is refused."""
+
+
+class WorkerTable(Table):
+    """A worker: one Celery process with its pool on each of its hosts."""
+
+    hosts: _Many = ["*"]
+    """Host patterns: names, globs (`web-*`) or labels (`@db`)."""
+    queues: _Many
+    """Queues it consumes."""
+    pool: Pool = Field(default=Pool.PREFORK, strict=False)
+    """`prefork`, `threads` or `solo`."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Pool size; 2, or 1 for a long queue."""
+    metrics_port: _Port | None = None
+    """TCP port of `/metrics`; counted up from 9540 when left out."""
+
+
+class RetentionTable(Table):
+    """How many finished snapshots stay; the newest good one always does."""
+
+    last: Annotated[int, Field(ge=1)] = 7
+    """Newest snapshots to keep."""
+    daily: Annotated[int, Field(ge=0)] = 7
+    """Days of which one snapshot is kept."""
+    weekly: Annotated[int, Field(ge=0)] = 4
+    """Weeks of which one snapshot is kept."""
+    monthly: Annotated[int, Field(ge=0)] = 6
+    """Months of which one snapshot is kept."""
+
+
+class BackupTable(Table):
+    """A backup that is defined once and runs on each of its hosts."""
+
+    hosts: _Many = ["*"]
+    """Host patterns."""
+    sources: Annotated[list[AbsolutePath], Field(min_length=1)]
+    """Directories or files to copy."""
+    destination: AbsolutePath
+    """Directory for the copies; each host and backup has its own below it."""
+    kind: Literal["snapshot", "mirror"] = "snapshot"
+    """`snapshot` (dated, atomic, hard-linked) or `mirror` (one copy; deletions follow the source)."""
+    queue: str = "backup"
+    """Queue that carries it; must be per host."""
+    excludes: list[str] = []
+    """rsync exclude patterns."""
+    one_file_system: bool = True
+    """Do not cross into other mounts."""
+    bandwidth_limit: Size | None = None
+    """Bytes per second."""
+    restore_dir: AbsolutePath | None = None
+    """Restores that arrive as messages write only below this directory; refused when left out."""
+    retention: RetentionTable = RetentionTable()
+    max_age: Duration = 93_600
+    """Alert when the last success is older; 26h."""
+    min_files: Annotated[int, Field(ge=0)] = 1
+    """Refuse a run that finds fewer files in the sources."""
+    max_delete: Annotated[int, Field(ge=0)] = 1000
+    """Mirror only: refuse a run that would delete more files."""
+
+
+class SmtpTable(Table):
+    """An SMTP submission server."""
+
+    host: str
+    """DNS name or IP address."""
+    port: _Port = 587
+    """TCP port."""
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """`starttls`, `tls`, or `none` on loopback only."""
+    user: str | None = None
+    """User name for AUTH."""
+    password: str | None = None
+    """Reference to its password."""
+    ca: AbsolutePath | None = None
+    """CA bundle (PEM); the system's when left out."""
+    timeout: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds that one step of the conversation may take."""
+
+
+class SendGridTable(Table):
+    """SendGrid's v3 HTTP API."""
+
+    api_key: str
+    """Reference to the API key."""
+    url: str = "https://api.sendgrid.com"
+    """Base URL."""
+    timeout: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds to wait for an answer."""
+
+
+class MailTable(Table):
+    """How mail leaves the fleet: by SMTP or by SendGrid."""
+
+    sender: Annotated[str, Field(alias="from")]
+    """Address or `Name <address>`."""
+    templates: str
+    """Directory with `NAME.subject.txt`, `NAME.txt` and optionally `NAME.html`."""
+    smtp: SmtpTable | None = None
+    sendgrid: SendGridTable | None = None
+    queue: str = "email"
+    """Queue that carries it."""
+    max_attempts: Annotated[int, Field(ge=1)] = 12
+    """Attempts before a transient failure is final."""
+    retry_base: Duration = 30
+    """First retry delay; doubles up to `retry_max`, with jitter."""
+    retry_max: Duration = 14_400
+    """Longest retry delay."""
+    on_unknown: Literal["hold", "retry"] = "hold"
+    """After a lost answer: `hold` dead-letters the mail, `retry` may send it twice."""
+
+
+class UrlTable(Table):
+    """A URL that `fleet.check_urls` asks for."""
+
+    url: str
+    """An http or https URL."""
+    timeout: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds to wait for the answer."""
+    expect_status: Annotated[int, Field(ge=100, le=599)] = 200
+    """Status that counts as up."""
+
+
+class ScheduleTable(Table):
+    """A task that beat sends on time."""
+
+    task: str | None = None
+    """Task name; left out when `backup` is given."""
+    backup: str | None = None
+    """Short for the task `fleet.backup` of this backup on its hosts."""
+    crontab: str | None = None
+    """Five fields, such as `30 7 * * mon`."""
+    every: Duration | None = None
+    """Interval, instead of `crontab`."""
+    kwargs: dict[str, object] = {}
+    """Keyword arguments of the task."""
+    hosts: list[str] = []
+    """Host patterns, for a queue that is per host."""
+    jitter: Duration = 0
+    """Each host's run is shifted by a fixed part of this window."""
+    grace: Duration = 300
+    """How late a run may be before the alert; 5m."""
+
+
+class TasksTable(Table):
+    """The operator's own Celery tasks."""
+
+    imports: list[str] = []
+    """Modules that define them."""
+    routes: dict[str, str] = {}
+    """Task name or glob = queue; the first match wins."""
+
+
+class FleetFile(Table):
+    """A fleet file."""
+
+    fleet: FleetTable = FleetTable()
+    broker: BrokerTable
+    hosts: Annotated[dict[HostName, HostTable], Field(min_length=1)]
+    queues: dict[Name, QueueTable] = {}
+    workers: dict[Name, WorkerTable] = {}
+    backups: dict[Name, BackupTable] = {}
+    mail: MailTable | None = None
+    urls: dict[Name, UrlTable] = {}
+    schedule: dict[Name, ScheduleTable] = {}
+    tasks: TasksTable = TasksTable()
