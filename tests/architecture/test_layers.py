@@ -34,8 +34,12 @@ LAYERS = {
     "fleet.metrics.http": 2,
     "fleet.metrics.server": 2,
     "fleet.metrics.collectors": 2,
+    "fleet.login": 2,
+    "fleet.connection": 2,
     "fleet.publish": 2,
+    "fleet.publish.message": 1,
     "fleet.journal": 2,
+    "fleet.journal.record": 1,
     "fleet.ledger": 2,
     "fleet.urls": 2,
     "fleet.daemons": 2,
@@ -48,9 +52,10 @@ LAYERS = {
 
 #: foreign package → the lowest module prefixes that may import it; every other import of it is a leak
 DOORS = {
-    "celery": ("fleet.worker", "fleet.beat", "fleet.schedule"),
+    "celery": ("fleet.worker", "fleet.beat"),
     "kombu": ("fleet.publish", "fleet.journal", "fleet.worker", "fleet.beat"),
-    "amqp": ("fleet.publish", "fleet.journal", "fleet.worker", "fleet.beat"),
+    "amqp": ("fleet.connection", "fleet.publish", "fleet.journal", "fleet.worker", "fleet.beat"),
+    "redis": ("fleet.publish.redis", "fleet.worker"),
     "billiard": ("fleet.worker",),
     "fabric": ("provisioning.hosts.ssh",),
     "prometheus_client": ("fleet.metrics", "fleet.beat"),

@@ -1,0 +1,163 @@
+"""How is a connection to one of the fleet's broker nodes opened, and what does its failure mean?
+
+The password goes into the connection's handshake and nowhere else: no URL is ever built, so none can show up
+in an error, a log line or a process list.
+"""
+
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import amqp
+from amqp.exceptions import AMQPError, ConnectionForced
+
+from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError, UsageError
+from fleet.login import Login
+from fleet.model import Broker, Node, Tls
+
+#: replies with which a broker refuses the login or the vhost
+ACCESS_REFUSED = 403
+NOT_ALLOWED = 530
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long each step may take; every read and write is bounded, so no broker state can hang a caller."""
+
+    #: TCP, TLS and each step of the handshake, for one node
+    connect_seconds: float = 5.0
+    #: silence while an answer is awaited
+    read_seconds: float = 5.0
+    #: one write into a full socket
+    write_seconds: float = 5.0
+
+
+DEFAULT_TIMEOUTS = Timeouts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A vhost of a broker, as one user, under the name that the broker shows for the connection."""
+
+    broker: Broker
+    login: Login
+    #: shown in the broker's list of connections
+    name: str
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
+    #: the broker drops a client that is silent for this long; 0 switches the check off
+    heartbeat_seconds: int = 60
+
+    @property
+    def vhost(self) -> str:
+        """Return a short description for messages, such as ``vhost `celery` as user `celery```."""
+        return f"vhost `{self.broker.vhost}` as user `{self.login.user}`"
+
+
+def connect(
+    target: Target, *, first_node: int = 0, on_blocked: Callable[[str], None] | None = None
+) -> amqp.Connection:
+    """Return an open connection to the first node that answers, beginning with number ``first_node``.
+
+    ``on_blocked`` is called when the broker holds publishers back (memory or disk alarm).
+    Raises BrokerUnreachable with every node's reason, or BrokerRefused as soon as one node says no.
+    """
+    require_tls_files(target.broker.tls)
+    nodes = target.broker.nodes
+    reasons: list[str] = []
+    for node in (*nodes[first_node % len(nodes) :], *nodes[: first_node % len(nodes)]):
+        try:
+            return _open(target, node, on_blocked)
+        except (OSError, ConnectionForced) as error:
+            reasons.append(f"{address(node)}: {_reason(error)}")
+        except AMQPError as error:
+            raise login_refused(target, node, error) from error
+    raise unreachable(reasons)
+
+
+def address(node: Node) -> str:
+    """Return ``host:port``, with an IPv6 address in brackets."""
+    return f"[{node.host}]:{node.port}" if ":" in node.host else f"{node.host}:{node.port}"
+
+
+def unreachable(reasons: Sequence[str]) -> BrokerUnreachable:
+    """Return the error for a broker of which no node answered, with each node's reason."""
+    return BrokerUnreachable(
+        f"no broker node answered: {'; '.join(reasons)}",
+        hint="check `[broker]` in the fleet file, and that the broker runs: `rabbitmq-diagnostics ping`",
+    )
+
+
+def login_refused(target: Target, node: Node, error: AMQPError) -> FleetError:
+    """Return what a refused handshake means: a wrong password, a missing vhost, or no right to it."""
+    hints = {
+        ACCESS_REFUSED: "run `fleet provision broker --check` to see whether user and password differ",
+        NOT_ALLOWED: "run `fleet provision broker` to create the vhost and its permissions",
+    }
+    return BrokerRefused(
+        f"{address(node)} refused {target.vhost}: {error.reply_text}",
+        hint=hints.get(error.reply_code, "see the broker's log"),
+    )
+
+
+def require_tls_files(tls: Tls | None) -> None:
+    """Raise UsageError when a file that TLS needs cannot be read."""
+    for path in (tls.ca, tls.cert, tls.key) if tls else ():
+        try:
+            if path is not None:
+                with Path(path).open("rb"):
+                    pass
+        except OSError as error:
+            raise UsageError(
+                f"TLS file `{path}` cannot be read: {error.strerror}", hint=f"check `ls -l -- {path}`"
+            ) from error
+
+
+def tls_options(node: Node, tls: Tls | None) -> dict[str, object] | bool:
+    """Return py-amqp's TLS options: certificate and host name are always verified."""
+    if not node.tls:
+        return False
+    return {
+        # Without a name to compare, py-amqp would not check whose certificate it is.
+        "server_hostname": node.host,
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "ca_certs": tls.ca if tls else None,
+        "certfile": tls.cert if tls else None,
+        "keyfile": tls.key if tls else None,
+    }
+
+
+def _open(target: Target, node: Node, on_blocked: Callable[[str], None] | None) -> amqp.Connection:
+    timeouts, password = target.timeouts, target.login.password
+    connection = amqp.Connection(
+        host=address(node),
+        userid=target.login.user,
+        password=password.reveal() if password else "",
+        # Named, so that a plugin's further mechanisms do not change what is tried.
+        login_method="PLAIN",
+        virtual_host=target.broker.vhost,
+        ssl=tls_options(node, target.broker.tls),
+        connect_timeout=timeouts.connect_seconds,
+        read_timeout=timeouts.read_seconds,
+        write_timeout=timeouts.write_seconds,
+        heartbeat=target.heartbeat_seconds,
+        client_properties={"connection_name": target.name},
+        on_blocked=on_blocked,
+    )
+    try:
+        connection.connect()
+    except BaseException:
+        # py-amqp closes the socket itself for some errors only.
+        connection.collect()
+        raise
+    return connection
+
+
+def _reason(error: OSError | AMQPError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, AMQPError):
+        return str(error.reply_text)
+    return error.strerror or str(error)

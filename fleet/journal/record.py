@@ -1,0 +1,119 @@
+"""What does the journal say about a finished task? Never its arguments, addresses or output.
+
+Pure: a record to bytes and back. Readers take what they know of a newer writer's record.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+VERSION = 1
+
+SUCCEEDED = "succeeded"
+#: outcomes after which the message runs again
+UNFINISHED = ("retried", "requeued")
+#: longer texts of errors are cut
+LONGEST_MESSAGE = 300
+
+
+class UnreadableRecord(ValueError):
+    """A message in the journal is no record; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one run of one task ended."""
+
+    task_id: str
+    #: name of the task
+    task: str
+    #: name of the queue in the broker
+    queue: str
+    #: the host it ran on
+    host: str
+    #: the worker that ran it, as Celery's node name (``shared-a@alpha``)
+    worker: str
+    #: how it ended: ``succeeded``, ``failed``, ``retried``, … (the label ``outcome`` of the metrics)
+    outcome: str
+    #: when the run began (epoch seconds); None when it never did
+    started: float | None
+    #: when it ended (epoch seconds)
+    finished: float
+    #: how long it ran; None when it never began
+    runtime_seconds: float | None
+    #: how long it waited in its queue; None when the message has no stamp
+    wait_seconds: float | None
+    #: 1 for the first run, one more for each retry
+    attempt: int = 1
+    #: class of the error that ended it
+    error: str | None = None
+    #: what the error said, where the task allows it to be told; at most 300 characters
+    message: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether the task is over: it neither waits for a retry nor for another delivery."""
+        return self.outcome not in UNFINISHED
+
+    @property
+    def succeeded(self) -> bool:
+        """Tell whether the task did what it should."""
+        return self.outcome == SUCCEEDED
+
+
+def encode(outcome: Outcome) -> bytes:
+    """Return ``outcome`` as it stands in the journal: JSON with its version, without what is not known."""
+    fields = {name: value for name, value in asdict(outcome).items() if value is not None}
+    if outcome.message is not None:
+        fields["message"] = outcome.message[:LONGEST_MESSAGE]
+    return json.dumps({"v": VERSION, **fields}, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def decode(body: bytes | str) -> Outcome:
+    """Return the record that ``body`` holds. Raises UnreadableRecord when it holds none."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableRecord(f"no JSON: {error}") from error
+    if not isinstance(fields, dict) or not isinstance(fields.get("v"), int):
+        raise UnreadableRecord("not an object with a version")
+    return Outcome(
+        **{name: _text(fields, name) for name in ("task_id", "task", "queue", "host", "worker", "outcome")},
+        started=_seconds(fields, "started"),
+        finished=_required_seconds(fields, "finished"),
+        runtime_seconds=_seconds(fields, "runtime_seconds"),
+        wait_seconds=_seconds(fields, "wait_seconds"),
+        attempt=int(_seconds(fields, "attempt") or 1),
+        error=_optional_text(fields, "error"),
+        message=_optional_text(fields, "message"),
+    )
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = _optional_text(fields, name)
+    if value is None:
+        raise UnreadableRecord(f"`{name}` is missing")
+    return value
+
+
+def _optional_text(fields: dict[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise UnreadableRecord(f"`{name}` is no text")
+
+
+def _required_seconds(fields: dict[str, Any], name: str) -> float:
+    value = _seconds(fields, name)
+    if value is None:
+        raise UnreadableRecord(f"`{name}` is missing")
+    return value
+
+
+def _seconds(fields: dict[str, Any], name: str) -> float | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UnreadableRecord(f"`{name}` is no number")
+    return float(value)

@@ -1,0 +1,40 @@
+"""As which broker user does a program log in, and with which password?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fleet.errors import UsageError
+from fleet.model import Broker
+from fleet.secrets import Secret, resolve
+
+OBSERVER = "observer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """A broker user and its password."""
+
+    user: str
+    #: None where the broker asks for none (a Redis on loopback)
+    password: Secret | None = None
+
+
+def login_of(broker: Broker, user: str | None = None, *, environ: Mapping[str, str]) -> Login:
+    """Return the login of ``user``, or of the fleet's main user.
+
+    Raises UsageError when the fleet file has no such user, SecretMissing when its password is not there.
+    """
+    if user is None or user == broker.user:
+        password = resolve(broker.password, environ=environ) if broker.password else None
+        return Login(user=broker.user, password=password)
+    for declared in broker.users:
+        if declared.name == user:
+            return Login(user=user, password=resolve(declared.password, environ=environ))
+    known = ", ".join([broker.user, *(declared.name for declared in broker.users)])
+    raise UsageError(f"the fleet file has no broker user `{user}`", hint=f"broker users: {known}")
+
+
+def observer_login(broker: Broker, *, environ: Mapping[str, str]) -> Login:
+    """Return the login that reads the journal: the first user with the role observer, else the main user."""
+    observer = next((user.name for user in broker.users if user.role == OBSERVER), None)
+    return login_of(broker, observer, environ=environ)
