@@ -9,6 +9,7 @@ from urllib.parse import quote
 import requests
 
 from fleet.daemons.files import write_private
+from fleet.daemons.process import free_ports
 from fleet.daemons.rabbitmq import RabbitNode
 
 
@@ -71,8 +72,11 @@ class BrokerVhost:
         for user in users - {self.node.admin_user}:
             self.api("DELETE", f"users/{quote(user, safe='')}")
 
-    def fleet_toml(self, body: str = '[hosts.alpha]\naddress = "127.0.0.1"\n') -> str:
-        """Return a fleet file on this vhost; ``body`` is everything after ``[fleet]`` and ``[broker]``."""
+    def fleet_toml(self, body: str | None = None) -> str:
+        """Return a fleet file on this vhost; ``body`` is everything after ``[fleet]`` and ``[broker]``.
+
+        Without one the fleet has host ``alpha`` with the default workers on free metrics ports.
+        """
         return f"""\
 [fleet]
 name = "test"
@@ -91,10 +95,36 @@ url = "{self.node.management_url}"
 user = "{self.node.admin_user}"
 password = "file:{self.node.admin_password_file}"
 
-{body}"""
+{hosts_and_workers() if body is None else body}"""
 
-    def write_fleet_toml(self, body: str = '[hosts.alpha]\naddress = "127.0.0.1"\n') -> Path:
+    def write_fleet_toml(self, body: str | None = None) -> Path:
         """Write ``fleet_toml(body)`` into the test's directory and return its path."""
         path = self.directory / "fleet.toml"
         path.write_text(self.fleet_toml(body), encoding="utf-8")
         return path
+
+
+def hosts_and_workers(*hosts: str) -> str:
+    """Return tables for ``hosts`` (default ``alpha``), which share two workers on free metrics ports.
+
+    Each host has a loopback address of its own, so the same ports serve all of them.
+    """
+    backup_port, shared_port = free_ports(2)
+    names = hosts or ("alpha",)
+    tables = [f'[hosts.{name}]\naddress = "127.0.0.{number}"\n' for number, name in enumerate(names, start=2)]
+    return (
+        "\n".join(tables)
+        + f"""
+[workers.backup]
+hosts = ["*"]
+queues = ["backup"]
+concurrency = 1
+metrics_port = {backup_port}
+
+[workers.shared]
+hosts = ["*"]
+queues = ["email", "default"]
+concurrency = 2
+metrics_port = {shared_port}
+"""
+    )

@@ -4,18 +4,56 @@ One RabbitMQ node serves a whole run; each test gets a vhost of its own. Nothing
 """
 
 import os
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
+import requests
 
 from fleet.daemons.packages import PackagesMissing
+from fleet.daemons.process import Child, Command
 from fleet.daemons.prometheus import promtool as find_promtool
 from fleet.daemons.rabbitmq import RabbitNode
 from fleet.daemons.redis import RedisServer
 from fleet.daemons.smtp import SmtpSink
+from fleet.fleetfile import read
 from tests.broker import BrokerVhost
+
+
+class RunFleet(Protocol):
+    """What the fixture ``run_fleet`` gives."""
+
+    def __call__(
+        self,
+        *arguments: str,
+        file: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 60,
+    ) -> "subprocess.CompletedProcess[str]": ...
+
+
+class Provision(Protocol):
+    """What the fixture ``provisioned`` gives."""
+
+    def __call__(self, body: str | None = None) -> Path: ...
+
+
+class StartWorker(Protocol):
+    """What the fixture ``start_worker`` gives."""
+
+    def __call__(
+        self,
+        file: Path,
+        worker: str | None = None,
+        *,
+        host: str = "alpha",
+        env: Mapping[str, str] | None = None,
+    ) -> Child: ...
 
 
 @contextmanager
@@ -31,6 +69,26 @@ def clean_environ() -> dict[str, str]:
     """Return the environment for a subprocess: what programs need, and no variable of a fleet."""
     kept = ("PATH", "HOME", "LANG", "XDG_CACHE_HOME", "FLEET_CACHE")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def ready_urls(file: Path, *, host: str, worker: str | None = None) -> list[str]:
+    """Return where the workers of ``host`` say whether they are ready."""
+    fleet = read(str(file))
+    declared = fleet.host(host)
+    assert declared is not None
+    return [
+        f"http://{declared.address}:{one.metrics_port}/readyz"
+        for one in fleet.workers_on(host)
+        if worker in (None, one.name)
+    ]
+
+
+def answers_ok(url: str) -> bool:
+    """Tell whether ``url`` answers 200 now."""
+    try:
+        return requests.get(url, timeout=5).status_code == 200
+    except requests.RequestException:
+        return False
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +112,76 @@ def vhost(rabbit: RabbitNode, tmp_path: Path) -> Iterator[BrokerVhost]:
         yield made
     finally:
         made.delete()
+
+
+@pytest.fixture
+def run_fleet(tmp_path: Path) -> RunFleet:
+    """Call it like the command line: ``run_fleet("config", "check", file=path, env={…})``."""
+
+    def run(
+        *arguments: str, file: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 60
+    ) -> "subprocess.CompletedProcess[str]":
+        selected = {"FLEET_FILE": str(file)} if file else {}
+        return subprocess.run(
+            (sys.executable, "-m", "fleet.cli.main", *arguments),
+            cwd=tmp_path,
+            env=clean_environ() | selected | dict(env or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def provisioned(vhost: BrokerVhost, run_fleet: RunFleet) -> Provision:
+    """Provision the vhost for a fleet file: ``provisioned(body)`` returns the file's path."""
+
+    def provision(body: str | None = None) -> Path:
+        path = vhost.write_fleet_toml(body)
+        done = run_fleet("provision", "broker", "--yes", file=path)
+        assert done.returncode == 0, done.stderr
+        return path
+
+    return provision
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
+    """Start real workers and wait until they are ready; every one of them is ended after the test.
+
+    ``start_worker(path)`` runs all workers of host ``alpha``, ``start_worker(path, "shared")`` one of them.
+    """
+    started: list[Child] = []
+
+    def start(
+        file: Path, worker: str | None = None, *, host: str = "alpha", env: Mapping[str, str] | None = None
+    ) -> Child:
+        chosen = (worker, "--host", host) if worker else ("--host", host)
+        environ = clean_environ() | {"FLEET_FILE": str(file), "PYTHONPATH": str(tmp_path)} | dict(env or {})
+        command = Command(
+            name=f"fleet worker {' '.join(chosen)}",
+            argv=(sys.executable, "-m", "fleet.cli.main", "worker", *chosen),
+            environ=environ,
+            log=tmp_path / f"worker-{worker or 'all'}-{host}-{len(started)}.log",
+            cwd=tmp_path,
+        )
+        child = Child.start(command)
+        started.append(child)
+        urls = ready_urls(file, host=host, worker=worker)
+        child.await_ready(lambda: all(map(answers_ok, urls)), timeout_seconds=45)
+        return child
+
+    try:
+        yield start
+    finally:
+        for child in started:
+            child.signal(signal.SIGTERM)
+        for child in started:
+            child.stop(grace_seconds=15)
 
 
 @pytest.fixture

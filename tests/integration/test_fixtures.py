@@ -1,0 +1,23 @@
+import pytest
+
+from fleet.config.parse import parse
+from tests.broker import BrokerVhost, hosts_and_workers
+from tests.servers import RunFleet
+
+
+def test_the_fleet_file_of_a_test_is_valid(vhost: BrokerVhost) -> None:
+    fleet = parse(vhost.fleet_toml(), source="fleet.toml")
+    assert fleet.broker.vhost == vhost.name
+    assert {host.name for host in parse(vhost.fleet_toml(hosts_and_workers("a", "b")), source="f").hosts} == {
+        "a",
+        "b",
+    }
+
+
+def test_a_command_of_a_test_sees_no_variable_of_the_machine(
+    run_fleet: RunFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEET_FILE", "/nowhere/else.toml")
+    done = run_fleet("broker", "run", "--help")
+    assert done.returncode == 0
+    assert "/nowhere" not in done.stdout
