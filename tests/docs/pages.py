@@ -1,0 +1,15 @@
+"""Which reference pages are generated, and from what?"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tests.docs.exit_codes import exit_codes_page
+from tests.docs.fleet_toml import fleet_toml_page
+
+ROOT = Path(__file__).parents[2]
+
+#: path below the repository → the function that writes the page
+PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/reference/exit-codes.md": exit_codes_page,
+    "docs/reference/fleet-toml.md": fleet_toml_page,
+}
