@@ -7,14 +7,16 @@ import click
 
 from fleet.cli.main import COMMANDS, fleet
 
+HEAD = """\
+# Command line
+
+Generated from the commands by `make docs`. Data goes to stdout, talk to stderr; every option has the
+environment variable that its help names. Exit codes: [exit-codes.md](exit-codes.md).
+"""
+
 
 def cli_page() -> str:
-    parts = [
-        "# Command line\n\nGenerated from the commands by `make docs`. Data goes to stdout, talk to stderr; every option\n"
-    ]
-    parts.append(
-        "has the environment variable that its help names. Exit codes: [exit-codes.md](exit-codes.md).\n"
-    )
+    parts = [HEAD]
     for path, command in commands():
         names = ["-h", "--help"]
         with click.Context(
