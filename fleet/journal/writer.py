@@ -1,0 +1,185 @@
+"""How do outcomes get into the journal without ever holding up a worker?
+
+``put_nowait`` appends to a bounded queue; a thread with a connection of its own publishes what is there,
+confirmed, and sends again what was not. While the broker is away the queue fills, and what no longer fits is
+counted in ``dropped``. A record may stand in the journal twice, after a connection that was lost in between.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Self
+
+from fleet.connection import Target
+from fleet.errors import BrokerRefused, FleetError
+from fleet.journal.record import Outcome, encode
+from fleet.login import Login
+from fleet.model import Fleet
+from fleet.publish.channel import IDLE_SECONDS, ConfirmedChannel
+from fleet.publish.message import WireMessage
+from fleet.routes import JOURNAL_EXCHANGE
+from fleet.secrets import Secret
+
+#: records that wait for the broker; about 5 MB
+CAPACITY = 10_000
+#: records in one batch
+BATCH = 200
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
+CONFIRM_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class JournalWriter:
+    """Publishes outcomes of this host from a thread of its own; a forked child's copy does nothing."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        host: str,
+        password: Secret | None,
+        *,
+        user: str | None = None,
+        capacity: int = CAPACITY,
+    ) -> None:
+        login = Login(user=user or fleet.broker.user, password=password)
+        target = Target(broker=fleet.broker, login=login, name=f"fleet journal {host}")
+        self._channel = ConfirmedChannel(target)
+        self._host = host
+        self._capacity = capacity
+        # Its put neither blocks nor takes a lock that a signal handler could meet again.
+        self._waiting: SimpleQueue[Outcome | None] = SimpleQueue()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+        self._trouble: str | None = None
+        #: records that did not fit, or were left when the writer closed
+        self.dropped = 0
+        #: records that the broker confirmed
+        self.written = 0
+
+    @property
+    def pending(self) -> int:
+        """Return how many records wait to be published."""
+        return self._waiting.qsize()
+
+    def start(self) -> None:
+        """Begin to publish. Call it once, in the worker's main process."""
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._run, name="fleet-journal", daemon=True)
+        self._thread.start()
+
+    def put_nowait(self, outcome: Outcome) -> None:
+        """Hand over ``outcome``; never blocks and never raises."""
+        if os.getpid() != self._process:
+            return
+        if self._waiting.qsize() >= self._capacity:
+            self.dropped += 1
+            return
+        self._waiting.put(outcome)
+
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Publish what waits, for at most ``timeout_seconds``, and end the thread; the rest is dropped."""
+        if self._thread is None or os.getpid() != self._process:
+            return
+        self._waiting.put(None)
+        self._thread.join(timeout_seconds)
+        self._closing.set()
+        # A thread inside a broker call ends when that call does; it is a daemon and holds nothing up.
+        self._thread.join(0.2)
+        self._thread = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        for batch in self._batches():
+            self._publish(batch)
+        self._channel.close()
+
+    def _batches(self) -> Iterator[list[Outcome]]:
+        """Yield what waits, in order, until the writer closes; let go of an idle connection meanwhile."""
+        while True:
+            try:
+                first = self._waiting.get(timeout=IDLE_SECONDS)
+            except Empty:
+                self._channel.close()
+                continue
+            batch, is_last = self._fill(first)
+            if batch:
+                yield batch
+            if is_last:
+                return
+
+    def _fill(self, first: Outcome | None) -> tuple[list[Outcome], bool]:
+        batch: list[Outcome] = []
+        taken = first
+        while taken is not None:
+            batch.append(taken)
+            if len(batch) == BATCH or self._waiting.empty():
+                return batch, False
+            taken = self._waiting.get()
+        return batch, True
+
+    def _publish(self, batch: list[Outcome]) -> None:
+        """Publish ``batch`` again and again until the broker has it or the writer closes."""
+        left, pause = batch, FIRST_PAUSE_SECONDS
+        while left:
+            left = self._attempt(left)
+            if left and self._closing.wait(pause):
+                self.dropped += len(left)
+                return
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _attempt(self, batch: list[Outcome]) -> list[Outcome]:
+        """Publish ``batch`` once and return the records that the broker does not have for certain."""
+        try:
+            refusals = self._channel.deliver(
+                [_wire(outcome, self._host) for outcome in batch], timeout_seconds=CONFIRM_SECONDS
+            )
+        except FleetError as error:
+            self._note(error)
+            return batch
+        except Exception as error:  # noqa: BLE001 - whatever breaks inside a connection, the journal goes on
+            self._channel.drop()
+            self._note(FleetError(f"{type(error).__name__}: {error}"))
+            return batch
+        left = [outcome for outcome, refusal in zip(batch, refusals, strict=True) if refusal]
+        self.written += len(batch) - len(left)
+        self._note(next((BrokerRefused(refusal.reason) for refusal in refusals if refusal), None))
+        return left
+
+    def _note(self, error: FleetError | None) -> None:
+        """Log when trouble begins, changes or ends; not at every attempt."""
+        trouble = error.message if error else None
+        if trouble and trouble != self._trouble:
+            _log.warning("the journal is not written: %s", trouble, extra={"event": "journal_trouble"})
+        elif self._trouble and not trouble:
+            _log.warning("the journal is written again", extra={"event": "journal_recovered"})
+        self._trouble = trouble
+
+
+def _wire(outcome: Outcome, host: str) -> WireMessage:
+    return WireMessage(
+        exchange=JOURNAL_EXCHANGE,
+        routing_key=host,
+        body=encode(outcome),
+        headers={},
+        properties={
+            "correlation_id": outcome.task_id,
+            "content_type": "application/json",
+            "content_encoding": "utf-8",
+            "delivery_mode": 2,
+            "timestamp": int(outcome.finished),
+        },
+    )
