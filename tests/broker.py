@@ -27,13 +27,12 @@ class BrokerVhost:
     directory: Path
 
     @classmethod
-    def name_only(cls, node: RabbitNode, directory: Path) -> "BrokerVhost":
-        """Return names and a password that the broker does not know yet."""
+    def create(cls, node: RabbitNode, directory: Path) -> "BrokerVhost":
         identity = secrets.token_hex(4)
         password = secrets.token_urlsafe(12)
         password_file = directory / f"celery-{identity}.password"
         write_private(password_file, password + "\n")
-        return cls(
+        made = cls(
             node=node,
             name=f"test-{identity}",
             user=f"celery-{identity}",
@@ -41,13 +40,8 @@ class BrokerVhost:
             password_file=password_file,
             directory=directory,
         )
-
-    @classmethod
-    def create(cls, node: RabbitNode, directory: Path) -> "BrokerVhost":
-        """Create the vhost, and its user with every right in it."""
-        made = cls.name_only(node, directory)
         made.api("PUT", f"vhosts/{made.name}", {})
-        made.api("PUT", f"users/{made.user}", {"password": made.password, "tags": "management"})
+        made.api("PUT", f"users/{made.user}", {"password": password, "tags": "management"})
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         made.api("PUT", f"permissions/{made.name}/{made.user}", everything)
         made.api("PUT", f"permissions/{made.name}/{node.admin_user}", everything)
@@ -71,12 +65,11 @@ class BrokerVhost:
         return answer.json() if answer.content else None
 
     def delete(self) -> None:
-        """Delete the vhost and every user that has rights in it, if they exist."""
-        if self.name not in {row["name"] for row in self.api("GET", "vhosts")}:
-            return
+        """Delete the vhost, its user, and every user that has rights in this vhost only."""
         rows = self.api("GET", f"vhosts/{self.name}/permissions")
+        users = {row["user"] for row in rows} | {self.user}
         self.api("DELETE", f"vhosts/{self.name}")
-        for user in {row["user"] for row in rows} - {self.node.admin_user}:
+        for user in users - {self.node.admin_user}:
             self.api("DELETE", f"users/{quote(user, safe='')}")
 
     def fleet_toml(self, body: str | None = None) -> str:
