@@ -42,11 +42,9 @@ def is_inside(path: str, directory: str) -> bool:
 
 
 def is_excluded(path: str, excludes: Iterable[str]) -> bool:
-    """Tell whether an exclude without wildcards names ``path`` or a directory above it."""
-    return any(
-        pattern.startswith("/") and not _has_wildcard(pattern) and is_inside(path, pattern)
-        for pattern in excludes
-    )
+    """Tell whether an exclude names ``path`` or a directory above it, with no wildcard but a final ``/*``."""
+    named = [pattern.rstrip("*").rstrip("/") for pattern in excludes if pattern.startswith("/")]
+    return any(name and not _has_wildcard(name) and is_inside(path, name) for name in named)
 
 
 def _has_wildcard(path: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from fleet.backup.excludes import is_excluded, is_inside
 from fleet.config.locate import Path
 from fleet.config.problems import Problems, did_you_mean
 from fleet.config.schema import FleetFile
@@ -163,25 +164,14 @@ def _check_nesting(file: FleetFile, name: str, problems: Problems) -> None:
     destination = table.destination.rstrip("/") or "/"
     for index, source in enumerate(table.sources):
         place = ("backups", name, "sources", index)
-        if _inside(source, destination):
+        if is_inside(source, destination):
             problems.add(place, f"source `{source}` is inside the destination `{destination}`")
-        elif _inside(destination, source) and not any(
-            _covers(rule, destination, source) for rule in table.excludes
-        ):
+        elif is_inside(destination, source) and not is_excluded(destination, table.excludes):
             problems.add(
                 ("backups", name, "destination"),
                 f"`{destination}` is inside the source `{source}`",
-                hint=f'exclude it: excludes = ["{destination[len(source.rstrip("/")) :]}"]',
+                hint=f'exclude it: excludes = ["{destination}"]',
             )
-
-
-def _inside(path: str, parent: str) -> bool:
-    return path.rstrip("/") == parent.rstrip("/") or path.startswith(parent.rstrip("/") + "/")
-
-
-def _covers(rule: str, destination: str, source: str) -> bool:
-    """Tell whether an anchored exclude of ``source`` leaves ``destination`` out."""
-    return rule.startswith("/") and _inside(destination, source.rstrip("/") + rule.rstrip("/*"))
 
 
 def _check_mail(fleet: Fleet, problems: Problems) -> None:

@@ -166,7 +166,7 @@ class BackupTable(Table):
     queue: str = "backup"
     """Queue that carries it; must be per host."""
     excludes: list[str] = []
-    """rsync exclude patterns."""
+    """rsync exclude patterns; one that begins with `/` is a path of the host."""
     one_file_system: bool = True
     """Do not cross into other mounts."""
     bandwidth_limit: Size | None = None
