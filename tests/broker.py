@@ -15,7 +15,7 @@ from fleet.daemons.rabbitmq import RabbitNode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerVhost:
-    """A vhost with one user who may do everything in it and nothing elsewhere."""
+    """A vhost and the names of its two users; after ``create`` both may do everything in it."""
 
     node: RabbitNode
     name: str
@@ -23,28 +23,41 @@ class BrokerVhost:
     password: str
     #: holds the user's password, for ``password = "file:…"``
     password_file: Path
+    observer: str
+    observer_password_file: Path
     #: where the fleet files of this vhost keep state
     directory: Path
 
     @classmethod
-    def create(cls, node: RabbitNode, directory: Path) -> "BrokerVhost":
+    def name_only(cls, node: RabbitNode, directory: Path) -> "BrokerVhost":
+        """Return names and a password that the broker does not know yet."""
         identity = secrets.token_hex(4)
         password = secrets.token_urlsafe(12)
         password_file = directory / f"celery-{identity}.password"
-        write_private(password_file, password + "\n")
-        made = cls(
+        observer_password_file = directory / f"observer-{identity}.password"
+        for file in (password_file, observer_password_file):
+            write_private(file, password + "\n")
+        return cls(
             node=node,
             name=f"test-{identity}",
             user=f"celery-{identity}",
             password=password,
             password_file=password_file,
+            observer=f"observer-{identity}",
+            observer_password_file=observer_password_file,
             directory=directory,
         )
+
+    @classmethod
+    def create(cls, node: RabbitNode, directory: Path) -> "BrokerVhost":
+        """Create the vhost, and its two users with every right in it."""
+        made = cls.name_only(node, directory)
         made.api("PUT", f"vhosts/{made.name}", {})
-        made.api("PUT", f"users/{made.user}", {"password": password, "tags": "management"})
-        everything = {"configure": ".*", "write": ".*", "read": ".*"}
-        made.api("PUT", f"permissions/{made.name}/{made.user}", everything)
-        made.api("PUT", f"permissions/{made.name}/{node.admin_user}", everything)
+        for user in (made.user, made.observer):
+            made.api("PUT", f"users/{user}", {"password": made.password, "tags": "management"})
+        for user in (made.user, made.observer, node.admin_user):
+            everything = {"configure": ".*", "write": ".*", "read": ".*"}
+            made.api("PUT", f"permissions/{made.name}/{user}", everything)
         return made
 
     @property
@@ -65,11 +78,12 @@ class BrokerVhost:
         return answer.json() if answer.content else None
 
     def delete(self) -> None:
-        """Delete the vhost, its user, and every user that has rights in this vhost only."""
+        """Delete the vhost and every user that has rights in it, if they exist."""
+        if self.name not in {row["name"] for row in self.api("GET", "vhosts")}:
+            return
         rows = self.api("GET", f"vhosts/{self.name}/permissions")
-        users = {row["user"] for row in rows} | {self.user}
         self.api("DELETE", f"vhosts/{self.name}")
-        for user in users - {self.node.admin_user}:
+        for user in {row["user"] for row in rows} - {self.node.admin_user}:
             self.api("DELETE", f"users/{quote(user, safe='')}")
 
     def fleet_toml(self, body: str | None = None) -> str:
@@ -94,6 +108,10 @@ rabbitmqctl = ["{self.node.rabbitmqctl[0]}"]
 url = "{self.node.management_url}"
 user = "{self.node.admin_user}"
 password = "file:{self.node.admin_password_file}"
+
+[broker.users.{self.observer}]
+role = "observer"
+password = "file:{self.observer_password_file}"
 
 {hosts_and_workers() if body is None else body}"""
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -37,10 +38,18 @@ class RunFleet(Protocol):
     ) -> "subprocess.CompletedProcess[str]": ...
 
 
-class Provision(Protocol):
-    """What the fixture ``provisioned`` gives."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisioned:
+    """What the fixture ``provisioned`` gives; calling it returns the path of a provisioned fleet file."""
 
-    def __call__(self, body: str | None = None) -> Path: ...
+    vhost: BrokerVhost
+    run_fleet: RunFleet
+
+    def __call__(self, body: str | None = None) -> Path:
+        path = self.vhost.write_fleet_toml(body)
+        done = self.run_fleet("provision", "broker", "--yes", file=path)
+        assert done.returncode == 0, done.stderr
+        return path
 
 
 class StartWorker(Protocol):
@@ -137,16 +146,13 @@ def run_fleet(tmp_path: Path) -> RunFleet:
 
 
 @pytest.fixture
-def provisioned(vhost: BrokerVhost, run_fleet: RunFleet) -> Provision:
-    """Provision the vhost for a fleet file: ``provisioned(body)`` returns the file's path."""
-
-    def provision(body: str | None = None) -> Path:
-        path = vhost.write_fleet_toml(body)
-        done = run_fleet("provision", "broker", "--yes", file=path)
-        assert done.returncode == 0, done.stderr
-        return path
-
-    return provision
+def provisioned(rabbit: RabbitNode, run_fleet: RunFleet, tmp_path: Path) -> Iterator[Provisioned]:
+    """A vhost that `fleet provision broker` makes: ``provisioned(body)`` returns the fleet file's path."""
+    named = BrokerVhost.name_only(rabbit, tmp_path)
+    try:
+        yield Provisioned(vhost=named, run_fleet=run_fleet)
+    finally:
+        named.delete()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from fleet.daemons.files import write_private
 from fleet.daemons.process import LOOPBACK, Child, Command, accepts
@@ -77,11 +77,17 @@ class SmtpSink:
 
     def messages(self) -> tuple[Received, ...]:
         """Return what was accepted so far, in order."""
-        kept = self.directory / "messages.jsonl"
-        if not kept.exists():
-            return ()
-        lines = kept.read_text(encoding="ascii").splitlines()
-        return tuple(_received(line) for line in lines)
+        return tuple(_received(record) for record in self._records("messages.jsonl"))
+
+    def answers(self) -> tuple[tuple[str, str | None], ...]:
+        """Return (recipient, reply) of each answer that a rule gave so far, in order."""
+        return tuple((record["recipient"], record["reply"]) for record in self._records("answers.jsonl"))
+
+    def _records(self, name: str) -> list[dict[str, Any]]:
+        kept = self.directory / name
+        text = kept.read_text(encoding="ascii") if kept.exists() else ""
+        # A line without its end is still being written.
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def kill(self) -> None:
         """Kill the sink at once."""
@@ -100,8 +106,7 @@ class SmtpSink:
         self.stop()
 
 
-def _received(line: str) -> Received:
-    record = json.loads(line)
+def _received(record: dict[str, Any]) -> Received:
     return Received(
         received=record["received"],
         sender=record["sender"],

@@ -1,7 +1,8 @@
 """Which mail arrived? An SMTP listener on loopback that keeps every message and misbehaves on request.
 
 ``python -m fleet.daemons.smtp_sink DIRECTORY`` reads ``rules.json`` there, writes ``port`` when it listens,
-and appends one JSON record per accepted message to ``messages.jsonl``.
+and appends one JSON record per accepted message to ``messages.jsonl``
+and one per scripted answer to ``answers.jsonl``.
 """
 
 import asyncio
@@ -60,6 +61,8 @@ class Sink:
             return None
         rule = rules[index]
         self._spoken[index, recipient] += 1
+        answer = {"recipient": recipient, "reply": "closed" if rule.disconnect else rule.reply}
+        self._append("answers.jsonl", answer)
         await asyncio.sleep(rule.delay_seconds)
         if rule.disconnect:
             if envelope is not None:
@@ -79,7 +82,10 @@ class Sink:
             "headers": [[name, str(value)] for name, value in parsed.items()],
             "content": content.decode("utf-8", errors="surrogateescape"),
         }
-        with (self._directory / "messages.jsonl").open("a", encoding="ascii") as handle:
+        self._append("messages.jsonl", record)
+
+    def _append(self, name: str, record: dict[str, Any]) -> None:
+        with (self._directory / name).open("a", encoding="ascii") as handle:
             handle.write(json.dumps(record) + "\n")
 
 

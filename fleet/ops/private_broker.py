@@ -10,6 +10,8 @@ from fleet.daemons.rabbitmq import RabbitNode
 
 VHOST = "celery"
 USER = "celery"
+#: may read outcomes, which `--wait` does
+OBSERVER = "observer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,10 @@ class PrivateBroker:
     user: str
     #: mode 0600; the password that provisioning gives to ``user``
     password_file: Path
+    #: a further user, which only reads the journal
+    observer: str
+    #: mode 0600
+    observer_password_file: Path
     management_url: str
     admin_user: str
     #: mode 0600
@@ -32,16 +38,15 @@ class PrivateBroker:
 
 
 def describe(node: RabbitNode) -> PrivateBroker:
-    """Return what a fleet file needs to use ``node``; a password for the fleet's user is made once."""
-    password_file = node.directory / f"{USER}.password"
-    if not password_file.exists():
-        write_private(password_file, secrets.token_urlsafe(24) + "\n")
+    """Return what a fleet file needs to use ``node``; passwords for the fleet's users are made once."""
     return PrivateBroker(
         directory=node.directory,
         url=node.url,
         vhost=VHOST,
         user=USER,
-        password_file=password_file,
+        password_file=_password_file(node.directory, USER),
+        observer=OBSERVER,
+        observer_password_file=_password_file(node.directory, OBSERVER),
         management_url=node.management_url,
         admin_user=node.admin_user,
         admin_password_file=node.admin_password_file,
@@ -50,8 +55,15 @@ def describe(node: RabbitNode) -> PrivateBroker:
     )
 
 
+def _password_file(directory: Path, user: str) -> Path:
+    path = directory / f"{user}.password"
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(24) + "\n")
+    return path
+
+
 def fleet_lines(broker: PrivateBroker) -> str:
-    """Return the tables ``[broker]`` and ``[broker.management]`` of a fleet file."""
+    """Return the table ``[broker]`` of a fleet file, with all that belongs to it."""
     return f"""\
 [broker]
 url = {_string(broker.url)}
@@ -64,6 +76,10 @@ rabbitmqctl = [{", ".join(map(_string, broker.rabbitmqctl))}]
 url = {_string(broker.management_url)}
 user = {_string(broker.admin_user)}
 password = {_string(f"file:{broker.admin_password_file}")}
+
+[broker.users.{broker.observer}]
+role = "observer"
+password = {_string(f"file:{broker.observer_password_file}")}
 """
 
 

@@ -17,6 +17,7 @@ LAYERS = {
     "fleet.secrets": 0,
     "fleet.config": 1,
     "fleet.routes": 1,
+    "fleet.roles": 1,
     "fleet.topology": 1,
     "fleet.schedule": 1,
     "fleet.backup": 1,

@@ -1,0 +1,109 @@
+"""How is the broker made to match the fleet file: plan, then carry out the plan, through one of two doors?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleet.errors import UsageError
+from fleet.model import Broker, Fleet, Kind
+from fleet.secrets import Secret, resolve
+from fleet.topology import desired_state
+from provisioning.apply import Door, Report, apply, plan_against, refusals
+from provisioning.broker.management import ManagementDoor
+from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
+from provisioning.broker.state import refuse_protected
+from provisioning.plan import Identity, Plan
+
+
+class DoorName(StrEnum):
+    """Through which door the broker is seen and changed."""
+
+    HTTP = "http"
+    RABBITMQCTL = "rabbitmqctl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerPlan:
+    """What must change in the broker, and the door through which that was seen."""
+
+    plan: Plan
+    door: Door
+    door_name: DoorName
+    #: the broker's version, such as ``(3, 10, 8)``
+    version: tuple[int, ...]
+    #: changes that this door cannot make, with the reason
+    refusals: Mapping[Identity, str]
+
+
+def needs_provisioning(fleet: Fleet) -> bool:
+    """Tell whether this fleet's broker has anything to provision; Redis has not."""
+    return fleet.broker.kind is Kind.RABBITMQ
+
+
+def plan_broker(
+    fleet: Fleet, environ: Mapping[str, str], *, door: DoorName | None = None, prune: bool = False
+) -> BrokerPlan:
+    """Observe the broker and return what must change; changes nothing.
+
+    Raises UsageError without a door or for a fleet on Redis, SecretMissing, and provisioning's own errors.
+    """
+    if not needs_provisioning(fleet):
+        raise UsageError(f"{fleet.source}: Redis has no vhosts, users or queues to provision")
+    passwords = _passwords(fleet.broker, environ)
+    name, opened = _open(fleet, environ, door)
+    seen = opened.observe()
+    desired = desired_state(fleet, passwords, broker_version=seen.version)
+    refuse_protected(desired)
+    planned = plan_against(desired, seen, opened, prune=prune)
+    return BrokerPlan(
+        plan=planned,
+        door=opened,
+        door_name=name,
+        version=seen.version,
+        refusals=refusals(planned, opened),
+    )
+
+
+def apply_plan(planned: BrokerPlan, *, allow_replace: bool = False) -> Report:
+    """Carry out a plan; raises before anything is changed, or reports what became of each change."""
+    return apply(planned.plan, planned.door, allow_replace=allow_replace)
+
+
+def provision_broker(
+    fleet: Fleet,
+    environ: Mapping[str, str],
+    *,
+    door: DoorName | None = None,
+    prune: bool = False,
+    allow_replace: bool = False,
+) -> Report:
+    """Plan and carry out at once, without asking anybody."""
+    return apply_plan(plan_broker(fleet, environ, door=door, prune=prune), allow_replace=allow_replace)
+
+
+def _passwords(broker: Broker, environ: Mapping[str, str]) -> dict[str, Secret]:
+    if broker.password is None:
+        raise UsageError(
+            f"user `{broker.user}` has no password to be provisioned with",
+            hint='set `password = "env:FLEET_BROKER_PASSWORD"` in [broker]',
+        )
+    found = {broker.user: resolve(broker.password, environ=environ)}
+    found.update({user.name: resolve(user.password, environ=environ) for user in broker.users})
+    return found
+
+
+def _open(fleet: Fleet, environ: Mapping[str, str], wanted: DoorName | None) -> tuple[DoorName, Door]:
+    management, command = fleet.broker.management, fleet.broker.rabbitmqctl
+    if management and wanted in (None, DoorName.HTTP):
+        password = resolve(management.password, environ=environ)
+        return DoorName.HTTP, ManagementDoor(
+            management.url, user=management.user, password=password.reveal(), ca=management.ca
+        )
+    if command and wanted in (None, DoorName.RABBITMQCTL):
+        return DoorName.RABBITMQCTL, RabbitmqctlDoor(command, environ=environ)
+    missing = "[broker.management]" if wanted is DoorName.HTTP else "`rabbitmqctl`"
+    raise UsageError(
+        f"{fleet.source} does not say how to provision the broker: "
+        + (f"{missing} is missing" if wanted else "neither [broker.management] nor `rabbitmqctl` is there"),
+        hint="add [broker.management] with url, user and password, or rabbitmqctl = [...] to [broker]",
+    )

@@ -1,0 +1,138 @@
+"""What may each kind of broker user do, and nothing more?
+
+The names are those that Celery and fleet really use. RabbitMQ asks for ``configure`` to declare or delete,
+``write`` to publish to an exchange and to bind a queue, ``read`` to consume and to bind to an exchange; on a
+topic exchange, topic permissions limit the routing keys too: https://www.rabbitmq.com/docs/access-control
+
+Two rights reach further than they look: ``write`` on ``celery.pidbox`` can stop every worker (operators have
+it), and ``write`` on ``amq.default`` writes into every queue of the vhost (nobody has it).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fleet.model import BrokerUser, Fleet
+from fleet.routes import (
+    DEAD_LETTER_EXCHANGE,
+    DELAY_EXCHANGE,
+    DELAY_LEVELS,
+    JOURNAL_EXCHANGE,
+    JOURNAL_STREAM,
+    TASK_EXCHANGE,
+    broker_queues,
+)
+from provisioning.broker.objects import Permission, TopicPermission
+from provisioning.broker.permissions import ANYTHING, NOTHING, exactly, literal, names
+
+PUBLISHER = "publisher"
+OBSERVER = "observer"
+OPERATOR = "operator"
+
+#: exchange of Celery's remote control, and the one that its replies pass through
+PIDBOX = literal("celery.pidbox")
+PIDBOX_REPLIES = literal("reply.celery.pidbox")
+#: a worker's own mailbox, named after its node (``WORKER-SLOT@HOST``)
+WORKERS_PIDBOX = "[^@]+@[^@]+[.]celery[.]pidbox"
+#: the mailbox of one who asks
+ASKERS_PIDBOX = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[.]reply[.]celery[.]pidbox"
+#: what Celery puts in front of a routing key to delay a message: one bit per level
+DELAY_PREFIX = f"([01][.]){{{DELAY_LEVELS}}}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """All that one user may do in the fleet's vhost."""
+
+    permission: Permission
+    topic_permissions: tuple[TopicPermission, ...] = ()
+
+
+def worker(fleet: Fleet, user: str) -> Grant:
+    """Consume the fleet's queues, retry into them, report; declare nothing but its own mailbox."""
+    queues = broker_queues(fleet)
+    own = literal(DELAY_EXCHANGE), literal(TASK_EXCHANGE), literal(JOURNAL_EXCHANGE)
+    dead = literal(DEAD_LETTER_EXCHANGE)
+    journal = TopicPermission(
+        vhost=fleet.broker.vhost,
+        user=user,
+        exchange=JOURNAL_EXCHANGE,
+        write=names(host.name for host in fleet.hosts),
+        read=NOTHING,
+    )
+    return Grant(
+        permission=Permission(
+            vhost=fleet.broker.vhost,
+            user=user,
+            configure=exactly(PIDBOX, PIDBOX_REPLIES, WORKERS_PIDBOX),
+            write=exactly(*own, dead, PIDBOX_REPLIES, WORKERS_PIDBOX),
+            read=exactly(PIDBOX, WORKERS_PIDBOX, *(literal(queue.name) for queue in queues)),
+        ),
+        topic_permissions=(*_task_keys(fleet, user, (queue.name for queue in queues)), journal),
+    )
+
+
+def publisher(fleet: Fleet, user: str, queues: tuple[str, ...]) -> Grant:
+    """Enqueue into ``queues`` (all of the fleet's without any), at once or delayed; read nothing."""
+    keys = [queue.name for queue in broker_queues(fleet) if not queues or queue.queue in queues]
+    return Grant(
+        permission=Permission(
+            vhost=fleet.broker.vhost,
+            user=user,
+            configure=NOTHING,
+            write=names((TASK_EXCHANGE, DELAY_EXCHANGE)),
+            read=NOTHING,
+        ),
+        topic_permissions=_task_keys(fleet, user, keys),
+    )
+
+
+def observer(fleet: Fleet, user: str) -> Grant:
+    """Read the journal of finished tasks; nothing else."""
+    return Grant(
+        permission=Permission(
+            vhost=fleet.broker.vhost,
+            user=user,
+            configure=NOTHING,
+            write=NOTHING,
+            read=names((JOURNAL_STREAM,)),
+        )
+    )
+
+
+def operator(fleet: Fleet, user: str) -> Grant:
+    """Ask and command workers by Celery's remote control; enqueue nothing, read no queue but the answers."""
+    return Grant(
+        permission=Permission(
+            vhost=fleet.broker.vhost,
+            user=user,
+            configure=exactly(PIDBOX, PIDBOX_REPLIES, ASKERS_PIDBOX),
+            write=exactly(PIDBOX, ASKERS_PIDBOX),
+            read=exactly(PIDBOX_REPLIES, ASKERS_PIDBOX),
+        )
+    )
+
+
+def everything(fleet: Fleet, user: str) -> Grant:
+    """Do anything in the vhost: the ``open`` profile, and the provisioner."""
+    return Grant(
+        permission=Permission(
+            vhost=fleet.broker.vhost, user=user, configure=ANYTHING, write=ANYTHING, read=ANYTHING
+        )
+    )
+
+
+def further(fleet: Fleet, user: BrokerUser) -> Grant:
+    """Return the grant of a user of ``[broker.users]``."""
+    if user.role == PUBLISHER:
+        return publisher(fleet, user.name, user.queues)
+    return operator(fleet, user.name) if user.role == OPERATOR else observer(fleet, user.name)
+
+
+def _task_keys(fleet: Fleet, user: str, keys: Iterable[str]) -> tuple[TopicPermission, ...]:
+    """Limit what ``user`` writes to tasks, at once or delayed, to these routing keys."""
+    wanted = exactly(*(literal(key) for key in keys))
+    delayed = NOTHING if wanted == NOTHING else f"^{DELAY_PREFIX}{wanted.removeprefix('^')}"
+    return tuple(
+        TopicPermission(vhost=fleet.broker.vhost, user=user, exchange=exchange, write=write, read=NOTHING)
+        for exchange, write in ((TASK_EXCHANGE, wanted), (DELAY_EXCHANGE, delayed))
+    )

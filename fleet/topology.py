@@ -1,0 +1,233 @@
+"""Which vhost, users, exchanges, queues, bindings and policies must the broker hold for this fleet?
+
+Pure: the fleet and its passwords in, the desired state out. Provisioning alone declares it; workers check
+that it is there and may not declare anything themselves.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from fleet import roles
+from fleet.errors import UsageError
+from fleet.model import Fleet, Profile, Queue
+from fleet.routes import (
+    DEAD_LETTER_EXCHANGE,
+    DELAY_DELIVERY_EXCHANGE,
+    DELAY_LEVELS,
+    JOURNAL_EXCHANGE,
+    JOURNAL_STREAM,
+    TASK_EXCHANGE,
+    broker_queues,
+    dead_letter_queue_name,
+)
+from fleet.secrets import Secret
+from provisioning.broker.objects import Binding, Exchange, Policy, User, Vhost
+from provisioning.broker.objects import Queue as DeclaredQueue
+from provisioning.broker.passwords import Password
+from provisioning.broker.permissions import names
+from provisioning.broker.resource import Arguments
+from provisioning.broker.state import State
+
+#: priority of the fleet's policies: above a broker-wide default, below an operator's emergency policy
+POLICY_PRIORITY = 10
+#: first version whose policies can say how long a consumer may hold a message
+CONSUMER_TIMEOUT_SINCE = (3, 12)
+#: first version that limits deliveries where no limit is set
+DEFAULT_DELIVERY_LIMIT_SINCE = (4, 0)
+#: how much longer than its longest task a consumer of a long queue may hold a message
+CONSUMER_TIMEOUT_MARGIN_SECONDS = 600
+#: the journal drops whole segments, so small ones let ``max-age`` act on a small fleet
+JOURNAL_ARGUMENTS = Arguments(
+    {
+        "x-max-age": "30D",
+        "x-max-length-bytes": 1_000_000_000,
+        "x-stream-max-segment-size-bytes": 1_000_000,
+    }
+)
+#: Celery's own objects: workers and their questioners declare them, and they come and go
+CELERYS_OWN = ("^celeryev", "celery[.]pidbox$")
+
+
+def desired_state(
+    fleet: Fleet, passwords: Mapping[str, Secret], *, broker_version: tuple[int, ...] = ()
+) -> State:
+    """Return all that the broker must hold; ``passwords`` are those of ``declared_users``, by user name.
+
+    ``broker_version`` decides which policy keys exist; unknown means the oldest that is supported.
+    Raises UsageError when two things of the fleet would share a name in the broker.
+    """
+    _refuse_shared_names(fleet)
+    _refuse_disarming_the_provisioner(fleet)
+    broker = fleet.broker
+    grants = tuple(_grants(fleet))
+    return State(
+        vhosts=(Vhost(name=broker.vhost),),
+        users=tuple(_users(fleet, passwords)),
+        topic_permissions=tuple(topic for grant in grants for topic in grant.topic_permissions),
+        permissions=tuple(grant.permission for grant in grants),
+        policies=tuple(_policies(fleet, broker_version)),
+        exchanges=tuple(_exchanges(fleet)),
+        queues=tuple(_queues(fleet)),
+        bindings=tuple(_bindings(fleet)),
+        mark=ownership_mark(fleet),
+        keep=CELERYS_OWN,
+    )
+
+
+def declared_users(fleet: Fleet) -> tuple[str, ...]:
+    """Return the names of the users that the fleet file declares, the fleet's own first."""
+    return (fleet.broker.user, *(user.name for user in fleet.broker.users))
+
+
+def ownership_mark(fleet: Fleet) -> str:
+    """Return the tag that marks this fleet's users, so that pruning deletes no one else's."""
+    return f"fleet:{fleet.broker.vhost}"
+
+
+def _users(fleet: Fleet, passwords: Mapping[str, Secret]) -> Iterator[User]:
+    is_open = fleet.broker.profile is Profile.OPEN
+    tags = {fleet.broker.user: ("administrator",)} if is_open else {}
+    for name in declared_users(fleet):
+        secret = passwords.get(name)
+        yield User(
+            name=name,
+            tags=tags.get(name, (ownership_mark(fleet),)),
+            password=Password(secret.reveal()) if secret else None,
+        )
+
+
+def _grants(fleet: Fleet) -> Iterator[roles.Grant]:
+    broker = fleet.broker
+    is_open = broker.profile is Profile.OPEN
+    yield roles.everything(fleet, broker.user) if is_open else roles.worker(fleet, broker.user)
+    yield from (roles.further(fleet, user) for user in broker.users)
+    # An administrator needs a permission, too, to delete through the HTTP API; whoever creates a vhost there
+    # gets this one silently, so it is declared instead.
+    if broker.management and broker.management.user not in declared_users(fleet):
+        yield roles.everything(fleet, broker.management.user)
+
+
+def _exchanges(fleet: Fleet) -> Iterator[Exchange]:
+    vhost = fleet.broker.vhost
+    topics = (TASK_EXCHANGE, JOURNAL_EXCHANGE, DELAY_DELIVERY_EXCHANGE, *map(_level, range(DELAY_LEVELS)))
+    yield Exchange(vhost=vhost, name=DEAD_LETTER_EXCHANGE, type="direct")
+    yield from (Exchange(vhost=vhost, name=name, type="topic") for name in topics)
+
+
+def _queues(fleet: Fleet) -> Iterator[DeclaredQueue]:
+    vhost = fleet.broker.vhost
+    for queue in broker_queues(fleet):
+        yield DeclaredQueue(vhost=vhost, name=queue.name, type="quorum")
+    for name in _dead_letter_queues(fleet):
+        yield DeclaredQueue(vhost=vhost, name=name, type="quorum")
+    yield DeclaredQueue(vhost=vhost, name=JOURNAL_STREAM, type="stream", arguments=JOURNAL_ARGUMENTS)
+    for level in range(DELAY_LEVELS):
+        yield DeclaredQueue(vhost=vhost, name=_level(level), type="quorum", arguments=_delay_arguments(level))
+
+
+def _delay_arguments(level: int) -> Arguments:
+    """Return what Celery declares for a level: wait 2^level seconds, then go on to the next one."""
+    return Arguments(
+        {
+            "x-overflow": "reject-publish",
+            "x-message-ttl": 2**level * 1000,
+            "x-dead-letter-exchange": _level(level - 1) if level else DELAY_DELIVERY_EXCHANGE,
+            "x-dead-letter-strategy": "at-least-once",
+        }
+    )
+
+
+def _bindings(fleet: Fleet) -> Iterator[Binding]:
+    vhost = fleet.broker.vhost
+    for queue in broker_queues(fleet):
+        # A delayed message arrives with its delay in front of the key, hence the "#".
+        key = f"#.{queue.name}"
+        yield Binding(vhost=vhost, source=TASK_EXCHANGE, destination=queue.name, routing_key=key)
+        yield _between(vhost, DELAY_DELIVERY_EXCHANGE, TASK_EXCHANGE, key)
+    for name in _dead_letter_queues(fleet):
+        yield Binding(vhost=vhost, source=DEAD_LETTER_EXCHANGE, destination=name, routing_key=name)
+    yield Binding(vhost=vhost, source=JOURNAL_EXCHANGE, destination=JOURNAL_STREAM, routing_key="#")
+    for level in range(DELAY_LEVELS):
+        bit = "*." * (DELAY_LEVELS - 1 - level)
+        yield Binding(vhost=vhost, source=_level(level), destination=_level(level), routing_key=f"{bit}1.#")
+        after = _level(level - 1) if level else DELAY_DELIVERY_EXCHANGE
+        yield _between(vhost, _level(level), after, f"{bit}0.#")
+
+
+def _between(vhost: str, source: str, destination: str, key: str) -> Binding:
+    return Binding(
+        vhost=vhost, source=source, destination=destination, destination_type="exchange", routing_key=key
+    )
+
+
+def _policies(fleet: Fleet, version: tuple[int, ...]) -> Iterator[Policy]:
+    for queue in fleet.queues:
+        carried = [carrier.name for carrier in broker_queues(fleet) if carrier.queue == queue.name]
+        yield Policy(
+            vhost=fleet.broker.vhost,
+            name=f"fleet.{queue.name}",
+            pattern=names(carried),
+            priority=POLICY_PRIORITY,
+            definition=Arguments(_queue_settings(queue, version)),
+        )
+    if version >= DEFAULT_DELIVERY_LIMIT_SINCE:
+        # Looking at a dead letter and putting it back must not, after some times, delete it.
+        yield Policy(
+            vhost=fleet.broker.vhost,
+            name="fleet.dead-letters",
+            pattern=names(_dead_letter_queues(fleet)),
+            priority=POLICY_PRIORITY,
+            definition=Arguments({"delivery-limit": -1}),
+        )
+
+
+def _queue_settings(queue: Queue, version: tuple[int, ...]) -> dict[str, object]:
+    settings: dict[str, object] = {
+        "dead-letter-exchange": DEAD_LETTER_EXCHANGE,
+        "dead-letter-routing-key": dead_letter_queue_name(queue.name),
+        # The message leaves its queue only when the dead-letter queue has confirmed it; needs reject-publish.
+        "dead-letter-strategy": "at-least-once",
+        "overflow": "reject-publish",
+        "delivery-limit": queue.delivery_limit,
+    }
+    if queue.max_length is not None:
+        settings["max-length"] = queue.max_length
+    if queue.long and version >= CONSUMER_TIMEOUT_SINCE:
+        settings["consumer-timeout"] = (queue.max_runtime_seconds + CONSUMER_TIMEOUT_MARGIN_SECONDS) * 1000
+    return settings
+
+
+def _dead_letter_queues(fleet: Fleet) -> tuple[str, ...]:
+    return tuple(dead_letter_queue_name(queue.name) for queue in fleet.queues)
+
+
+def _level(level: int) -> str:
+    return f"celery_delayed_{level}"
+
+
+def _refuse_shared_names(fleet: Fleet) -> None:
+    keys = [queue.name for queue in broker_queues(fleet)]
+    everything = [*keys, *_dead_letter_queues(fleet), JOURNAL_STREAM]
+    if doubled := sorted({name for name in everything if everything.count(name) > 1}):
+        raise UsageError(
+            f"{fleet.source}: two queues would both be `{doubled[0]}` in the broker",
+            hint="rename the queue or the host that brings the name about",
+        )
+    for key in keys:
+        # "#.KEY" matches by suffix, so a delayed or direct message for the longer key would reach both.
+        if longer := next((other for other in keys if other.endswith(f".{key}")), None):
+            raise UsageError(
+                f"{fleet.source}: messages for `{longer}` would reach `{key}` too",
+                hint="rename the queue or the host that brings the name about",
+            )
+
+
+def _refuse_disarming_the_provisioner(fleet: Fleet) -> None:
+    broker = fleet.broker
+    is_open = broker.profile is Profile.OPEN
+    limited = [name for name in declared_users(fleet) if not (is_open and name == broker.user)]
+    if broker.management and broker.management.user in limited:
+        raise UsageError(
+            f"{fleet.source}: user `{broker.management.user}` is the management user and also one with"
+            " limited rights, so provisioning would take its own rights away",
+            hint="name an administrator of its own in [broker.management]",
+        )

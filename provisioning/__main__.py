@@ -1,0 +1,168 @@
+"""Plan and apply a definitions document, without any fleet: ``python -m provisioning plan desired.json``."""
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from provisioning import errors, render
+from provisioning.apply import Door, Report, apply, plan_against, refusals
+from provisioning.broker.definitions import parse
+from provisioning.broker.management import ManagementDoor
+from provisioning.broker.passwords import SALT_BYTES, Password
+from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
+from provisioning.broker.state import State, refuse_protected
+from provisioning.plan import Plan
+
+PENDING = 4
+PARTLY = 3
+INTERRUPTED = 130
+
+Command = Callable[..., Any]
+
+
+def options(command: Command) -> Command:
+    """Add what both commands need: the document, the door, and what may be deleted."""
+    for decorate in reversed(
+        [
+            click.argument("desired", type=click.Path(exists=True, dir_okay=False, path_type=Path)),
+            click.option(
+                "--door", type=click.Choice(["http", "rabbitmqctl"]), default="http", show_default=True
+            ),
+            click.option(
+                "--url", default="http://127.0.0.1:15672", show_default=True, help="Management API."
+            ),
+            click.option("--user", default="guest", show_default=True, help="An administrator (HTTP door)."),
+            click.option(
+                "--password-file",
+                type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+                help="Where its password is; without it, the variable PROVISIONING_PASSWORD.",
+            ),
+            click.option("--ca", help="CA bundle that signed the API's certificate."),
+            click.option("--rabbitmqctl", default="rabbitmqctl", show_default=True, help="Command to run."),
+            click.option("--mark", help="Tag of users that are ours to prune."),
+            click.option("--keep", multiple=True, help="Expression over names that are never pruned."),
+            click.option("--prune", is_flag=True, help="Delete what is ours and not declared."),
+            click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout."),
+        ]
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Make a broker match a definitions document (the JSON of `rabbitmqctl export_definitions`)."""
+
+
+@main.command("plan")
+@options
+def plan_command(*, as_json: bool, prune: bool, **where: Any) -> int:
+    """Show what would change: exit code 0 when nothing would, 4 otherwise."""
+    door = _door(**where)
+    planned = plan_against(_desired(**where), door.observe(), door, prune=prune)
+    _show(planned, door, as_json=as_json)
+    return PENDING if planned.changes else 0
+
+
+@main.command("apply")
+@options
+@click.option("--replace", is_flag=True, help="Delete and create again what cannot be changed in place.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def apply_command(*, as_json: bool, prune: bool, replace: bool, yes: bool, **where: Any) -> int:
+    """Show what changes, ask, change it, and look again."""
+    started = time.monotonic()
+    door = _door(**where)
+    planned = plan_against(_desired(**where), door.observe(), door, prune=prune)
+    _show(planned, door, as_json=False, err=as_json)
+    if planned.changes and not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("stdin is no terminal to ask on; add --yes")
+        click.confirm("apply?", abort=True, err=True)
+    report = apply(planned, door, allow_replace=replace)
+    if as_json:
+        _print_json({**render.record(planned), "report": render.report_record(report)})
+    if told := render.report_text(report):
+        click.echo(told, err=True)
+    click.echo(render.outcome(report, seconds=time.monotonic() - started), err=True)
+    return _exit_code(report)
+
+
+@main.command("hash-password")
+def hash_password() -> int:
+    """Read a password from stdin and print the `password_hash` for a definitions document."""
+    clear = sys.stdin.readline().removesuffix("\n")
+    if not clear:
+        raise click.UsageError("no password on stdin")
+    click.echo(Password(clear).hashed(salt=os.urandom(SALT_BYTES)).salted)
+    return 0
+
+
+def _exit_code(report: Report) -> int:
+    if report.converged:
+        return 0
+    return PARTLY if report.done else 1
+
+
+def _show(planned: Plan, door: Door, *, as_json: bool, err: bool = False) -> None:
+    refused = refusals(planned, door)
+    if as_json:
+        _print_json(render.record(planned, refusals=refused))
+    elif told := render.text(planned, refusals=refused):
+        click.echo(told, err=err)
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _desired(*, desired: Path, mark: str | None, keep: tuple[str, ...], **_: Any) -> State:
+    from dataclasses import replace
+
+    try:
+        document = json.loads(desired.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise errors.MalformedDefinitions(f"{desired}: {error}") from error
+    state = replace(parse(document), mark=mark, keep=keep)
+    refuse_protected(state)
+    return state
+
+
+def _door(
+    *, door: str, url: str, user: str, password_file: Path | None, ca: str | None, rabbitmqctl: str, **_: Any
+) -> Door:
+    if door == "rabbitmqctl":
+        return RabbitmqctlDoor(shlex.split(rabbitmqctl))
+    if password_file is None:
+        password = os.environ.get("PROVISIONING_PASSWORD", "")
+    else:
+        password = click.open_file(str(password_file), encoding="utf-8").read().removesuffix("\n")
+    return ManagementDoor(url, user=user, password=password, ca=ca)
+
+
+def run() -> NoReturn:
+    """Run the command line; the one place where an error becomes text and an exit code."""
+    try:
+        code = main.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except errors.ProvisioningError as error:
+        click.echo(f"error: {error}", err=True)
+        if error.hint:
+            click.echo(f"\nhint: {error.hint}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    run()

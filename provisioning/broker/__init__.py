@@ -1,0 +1,1 @@
+"""RabbitMQ: its objects, and two doors to see and change them (the management HTTP API, ``rabbitmqctl``)."""

@@ -1,0 +1,168 @@
+"""The command line door: ``rabbitmqctl``, for brokers without the management plugin.
+
+Everything that is made travels as definitions on stdin, so no secret and no regular expression is ever in
+argv. Debian's wrapper in ``/usr/sbin`` hands its arguments to a second shell when root calls it: names that
+such a shell would change are refused, and ``/usr/lib/rabbitmq/bin/rabbitmqctl`` has no such trap.
+"""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from provisioning import errors
+from provisioning.apply import Observation
+from provisioning.broker import definitions
+from provisioning.broker.document import document
+from provisioning.broker.objects import (
+    Binding,
+    Exchange,
+    Permission,
+    Policy,
+    Queue,
+    TopicPermission,
+    User,
+)
+from provisioning.broker.passwords import SALT_BYTES
+from provisioning.plan import Change, Contents, Identity, Resource
+
+#: exit codes of rabbitmqctl (sysexits.h) that mean that it reached no running node
+UNREACHABLE_CODES = (69, 75)
+#: characters of names that pass unchanged through any shell
+SAFE_NAME = re.compile(r"[\w.@:/+=%, -]+", re.ASCII)
+
+
+class RabbitmqctlDoor:
+    """``rabbitmqctl`` on the broker's machine."""
+
+    #: queues report their counts every 5 s
+    staleness_seconds = 6.0
+
+    def __init__(
+        self,
+        argv: Sequence[str] = ("rabbitmqctl",),
+        *,
+        environ: Mapping[str, str] | None = None,
+        timeout_seconds: int = 60,
+    ) -> None:
+        self._argv = (*argv, "--silent", "--timeout", str(timeout_seconds))
+        self._environ = dict(environ) if environ is not None else None
+        self._timeout = timeout_seconds + 10
+
+    def __repr__(self) -> str:
+        return f"RabbitmqctlDoor({self._argv!r})"
+
+    def observe(self) -> Observation:
+        """Return the actual state.
+
+        Raises Unreachable when rabbitmqctl is missing or reaches no node.
+        """
+        # "-" is stdout: the export holds password hashes and never becomes a file.
+        exported = self._json("export_definitions", "-", refused=errors.Unreachable)
+        return Observation(resources=definitions.parse(exported), version=definitions.version(exported))
+
+    def contents(self, resources: Sequence[Resource]) -> Mapping[Identity, Contents]:
+        """Return what the queues among ``resources`` hold."""
+        queues = [resource for resource in resources if isinstance(resource, Queue)]
+        found = {}
+        for vhost in sorted({queue.vhost for queue in queues}):
+            rows = self._json(
+                "--formatter", "json", "list_queues", f"--vhost={vhost}", "name", "messages", "consumers"
+            )
+            counts = {row["name"]: row for row in rows}
+            for queue in queues:
+                if queue.vhost == vhost and queue.name in counts:
+                    row = counts[queue.name]
+                    found[queue.identity] = Contents(
+                        messages=int(row["messages"] or 0), consumers=int(row["consumers"] or 0)
+                    )
+        return found
+
+    def refusal(self, change: Change) -> str | None:
+        """Return why this door cannot make ``change``, or None."""
+        if not change.destroys or change.before is None:
+            return None
+        if isinstance(change.before, Exchange | Binding):
+            return f"rabbitmqctl has no command that deletes a {change.before.KIND}; it needs the HTTP door"
+        if not all(SAFE_NAME.fullmatch(part) for part in deletion(change.before)):
+            return "its name would not pass through a shell unchanged; it needs the HTTP door"
+        return None
+
+    def perform(self, batch: Sequence[Change]) -> None:
+        """Make changes of one kind, in order.
+
+        Raises ChangeRefused or Unreachable.
+        """
+        for change in batch:
+            if change.destroys and change.before is not None:
+                self._run(*deletion(change.before))
+        made = document(batch, salt=lambda: os.urandom(SALT_BYTES))
+        if made:
+            self._run("import_definitions", stdin=json.dumps(made))
+
+    def _json(self, *arguments: str, refused: type[errors.ProvisioningError] = errors.ChangeRefused) -> Any:
+        output = self._run(*arguments, refused=refused)
+        try:
+            return json.loads(output)
+        except ValueError as error:
+            raise errors.ChangeRefused(
+                f"`{' '.join(self._argv)} {arguments[0]}` does not answer in JSON",
+                hint="is it the rabbitmqctl of RabbitMQ 3.8 or later?",
+            ) from error
+
+    def _run(
+        self,
+        *arguments: str,
+        stdin: str = "",
+        refused: type[errors.ProvisioningError] = errors.ChangeRefused,
+    ) -> str:
+        command = " ".join(self._argv)
+        try:
+            done = subprocess.run(
+                (*self._argv, *arguments),
+                input=stdin,
+                capture_output=True,
+                encoding="utf-8",
+                env=self._environ,
+                timeout=self._timeout,
+                check=False,
+            )
+        except OSError as error:
+            raise errors.Unreachable(
+                f"cannot run `{command}`: {error.strerror}", hint="set `broker.rabbitmqctl` to its path"
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise errors.Unreachable(
+                f"`{command}` did not answer within {self._timeout} s", hint="see the broker's log"
+            ) from error
+        if done.returncode:
+            raise refused(
+                f"`{command} {arguments[0]}` failed with exit code {done.returncode}: {_reason(done)}",
+                hint="run it as the broker's user, with the node's name and cookie"
+                if done.returncode in UNREACHABLE_CODES
+                else None,
+            )
+        return done.stdout
+
+
+def deletion(resource: Resource) -> tuple[str, ...]:
+    """Return the arguments that delete ``resource``; ``--`` keeps its names from being options."""
+    match resource:
+        case User():
+            return ("delete_user", "--", resource.name)
+        case TopicPermission():
+            command = ("clear_topic_permissions", f"--vhost={resource.vhost}", "--", resource.user)
+            return (*command, resource.exchange)
+        case Permission():
+            return ("clear_permissions", f"--vhost={resource.vhost}", "--", resource.user)
+        case Policy():
+            return ("clear_policy", f"--vhost={resource.vhost}", "--", resource.name)
+        case Queue():
+            return ("delete_queue", f"--vhost={resource.vhost}", "--", resource.name)
+    raise errors.Unsupported(f"{resource.label} is never deleted")
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    return " ".join((done.stderr or done.stdout).split()) or "no reason given"

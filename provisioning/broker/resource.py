@@ -1,0 +1,126 @@
+"""What do all objects of a broker share: frozen arguments, an identity, differences, an order?"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+from provisioning.plan import FieldDiff, Identity
+
+#: in the order in which they are made. A topic permission only ever restricts, so it comes before the
+#: permission that it restricts: no user is ever, however briefly, less limited than declared.
+KINDS = (
+    "vhost",
+    "user",
+    "topic permission",
+    "permission",
+    "policy",
+    "exchange",
+    "queue",
+    "binding",
+)
+
+
+class Arguments(Mapping[str, Any]):
+    """Frozen JSON arguments of a queue, exchange, binding or policy; equal when their JSON is."""
+
+    def __init__(self, values: Mapping[str, object] | None = None) -> None:
+        self._values = dict(values or {})
+
+    @cached_property
+    def canonical(self) -> str:
+        """The arguments as JSON with sorted keys."""
+        return json.dumps(self._values, sort_keys=True)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Arguments) and self.canonical == other.canonical
+
+    def __hash__(self) -> int:
+        return hash(self.canonical)
+
+    def __repr__(self) -> str:
+        return f"Arguments({self.canonical})"
+
+
+NO_ARGUMENTS = Arguments()
+
+
+class BrokerObject:
+    """An object with an identity from some of its fields and differences in the others."""
+
+    __slots__ = ()
+    KIND: ClassVar[str]
+    RANK: ClassVar[int]
+    UPDATABLE: ClassVar[bool] = True
+    #: fields that make the object itself
+    IDENTIFYING: ClassVar[tuple[str, ...]]
+    #: what an operator calls it, with fields in braces
+    LABEL: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        cls.RANK = KINDS.index(cls.KIND)
+
+    @property
+    def identity(self) -> Identity:
+        """Kind and key."""
+        return (self.KIND, *(_key(getattr(self, name)) for name in self.IDENTIFYING))
+
+    @property
+    def label(self) -> str:
+        """What an operator calls it."""
+        return self.LABEL.format_map({name: _key(getattr(self, name)) for name in self.IDENTIFYING})
+
+    @property
+    def requires(self) -> tuple[Identity, ...]:
+        """Objects with which this one disappears."""
+        return ()
+
+    def differences(self, actual: Self) -> tuple[FieldDiff, ...]:
+        """Return the fields of ``actual`` that are not as this object wants them."""
+        mine, theirs = self.facts(), actual.facts()
+        return tuple(
+            FieldDiff(name=name, before=theirs[name], after=mine[name])
+            for name in mine
+            if _canonical(mine[name]) != _canonical(theirs[name])
+        )
+
+    def facts(self) -> Mapping[str, object]:
+        """Return every field besides the identity as JSON-like values."""
+        return {name: _plain(getattr(self, name)) for name in self._telling()}
+
+    def shown(self) -> Mapping[str, object]:
+        """Return the fields that are not as is usual."""
+        usual = self._telling()
+        return {name: value for name, value in self.facts().items() if getattr(self, name) != usual[name]}
+
+    def _telling(self) -> Mapping[str, object]:
+        """Return the fields besides the identity, with their defaults."""
+        return {
+            f.name: f.default
+            for f in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
+            if f.name not in self.IDENTIFYING
+        }
+
+
+def _key(value: object) -> str:
+    return value if isinstance(value, str) else _canonical(_plain(value))
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Arguments):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value

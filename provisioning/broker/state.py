@@ -1,0 +1,98 @@
+"""What does a broker hold, what shall it hold, and which undeclared objects may be deleted?"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from provisioning.broker.objects import (
+    Binding,
+    Exchange,
+    Permission,
+    Policy,
+    Queue,
+    TopicPermission,
+    User,
+    Vhost,
+)
+from provisioning.errors import ProtectedObject
+from provisioning.plan import Resource
+
+#: the broker's own user and vhost, and the name prefix of its own objects
+DEFAULT_USER = "guest"
+DEFAULT_VHOST = "/"
+BROKERS_OWN_PREFIX = "amq."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What a broker holds, or what it shall hold."""
+
+    vhosts: tuple[Vhost, ...] = ()
+    users: tuple[User, ...] = ()
+    topic_permissions: tuple[TopicPermission, ...] = ()
+    permissions: tuple[Permission, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    exchanges: tuple[Exchange, ...] = ()
+    queues: tuple[Queue, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+    #: as desired: an undeclared user may be pruned only if it carries this tag
+    mark: str | None = None
+    #: as desired: undeclared objects whose names match any of these expressions are left alone
+    keep: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Resource]:
+        yield from self.vhosts
+        yield from self.users
+        yield from self.topic_permissions
+        yield from self.permissions
+        yield from self.policies
+        yield from self.exchanges
+        yield from self.queues
+        yield from self.bindings
+
+    def owns(self, resource: Resource) -> bool:
+        """Tell whether an undeclared object may be pruned: in a declared vhost, durable and nobody's own."""
+        if isinstance(resource, User):
+            return self.mark is not None and self.mark in resource.tags and resource.name != DEFAULT_USER
+        vhost = getattr(resource, "vhost", None)
+        if vhost is None or Vhost(name=vhost) not in self.vhosts or is_protected(resource):
+            return False
+        lasting = getattr(resource, "durable", True) and not getattr(resource, "auto_delete", False)
+        return lasting and not any(self._keeps(name) for name in _names(resource))
+
+    def _keeps(self, name: str) -> bool:
+        return any(re.search(pattern, name) for pattern in self.keep)
+
+
+def is_protected(resource: Resource) -> bool:
+    """Tell whether provisioning never touches this object: the default vhost and user, ``amq.*``."""
+    if getattr(resource, "vhost", None) == DEFAULT_VHOST or resource == Vhost(name=DEFAULT_VHOST):
+        return True
+    if isinstance(resource, User):
+        return resource.name == DEFAULT_USER
+    if isinstance(resource, Permission | TopicPermission):
+        return resource.user == DEFAULT_USER
+    return any(name == "" or name.startswith(BROKERS_OWN_PREFIX) for name in _names(resource))
+
+
+def refuse_protected(desired: State) -> None:
+    """Raise ProtectedObject if the desired state names what provisioning never touches.
+
+    A permission of the default user in a declared vhost may be declared: it is an object of that vhost.
+    """
+    for resource in desired:
+        if is_protected(resource) and not _is_grant_to_default_user(resource):
+            raise ProtectedObject(
+                f"{resource.label} is never touched by provisioning",
+                hint="declare a vhost, a user or a name of your own",
+            )
+
+
+def _is_grant_to_default_user(resource: Resource) -> bool:
+    return isinstance(resource, Permission | TopicPermission) and resource.vhost != DEFAULT_VHOST
+
+
+def _names(resource: Resource) -> tuple[str, ...]:
+    if isinstance(resource, Exchange | Queue | Policy):
+        return (resource.name,)
+    return (resource.source, resource.destination) if isinstance(resource, Binding) else ()

@@ -1,0 +1,200 @@
+"""What must change so that the actual state becomes the desired one, in which order?
+
+Pure, total and deterministic: two states in, a ``Plan`` out. Knows nothing of brokers; it works on any
+objects that have an identity, a rank and differences.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar, Protocol, Self
+
+#: kind and key; equal identities mean the same object
+Identity = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldDiff:
+    """One field of an object that is not as desired."""
+
+    name: str
+    before: object
+    after: object
+    #: the values are secrets: they are neither kept here nor shown
+    secret: bool = False
+
+
+class Resource(Protocol):
+    """An object that can be planned."""
+
+    KIND: ClassVar[str]
+    #: objects of a lower rank are made first and deleted last
+    RANK: ClassVar[int]
+    #: False where a difference can only be made good by deleting and creating again
+    UPDATABLE: ClassVar[bool]
+
+    @property
+    def identity(self) -> Identity:
+        """Kind and key."""
+
+    @property
+    def requires(self) -> tuple[Identity, ...]:
+        """Objects with which this one disappears."""
+
+    @property
+    def label(self) -> str:
+        """What an operator calls it."""
+
+    def differences(self, actual: Self) -> tuple[FieldDiff, ...]:
+        """Return the fields of ``actual`` that are not as this object wants them."""
+
+    def facts(self) -> Mapping[str, object]:
+        """Return every field as JSON-like values, secrets included: for fingerprints, not for eyes."""
+
+    def shown(self) -> Mapping[str, object]:
+        """Return the telling fields as JSON-like values, without secrets: for eyes."""
+
+
+class Desired(Protocol):
+    """A desired state: its objects, and which other objects it may delete."""
+
+    def __iter__(self) -> Iterator[Resource]:
+        """Yield the objects that must exist."""
+
+    def owns(self, resource: Resource, /) -> bool:
+        """Tell whether an object that is not declared may be pruned."""
+
+
+class Action(StrEnum):
+    """What happens to an object."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a queue holds, as far as the broker's statistics know."""
+
+    messages: int
+    consumers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that must happen to one object."""
+
+    action: Action
+    #: the object as it is; None when it does not exist
+    before: Resource | None = None
+    #: the object as it shall be; None when it shall not exist
+    after: Resource | None = None
+    fields: tuple[FieldDiff, ...] = ()
+    #: label of the object with which this one disappears (so a delete needs no work, a create does)
+    implied_by: str | None = None
+
+    @property
+    def resource(self) -> Resource:
+        """The object, as it shall be where it shall be."""
+        resource = self.after or self.before
+        assert resource is not None
+        return resource
+
+    @property
+    def identity(self) -> Identity:
+        """Kind and key of the object."""
+        return self.resource.identity
+
+    @property
+    def destroys(self) -> bool:
+        """Whether the object is deleted, if only to be created again."""
+        return self.action in (Action.REPLACE, Action.DELETE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that must change, and what was seen when that was decided."""
+
+    desired: Desired = field(repr=False)
+    #: in the order in which they are made
+    changes: tuple[Change, ...]
+    #: objects that are ours to delete and not declared; only a plan with ``prune`` deletes them
+    undeclared: tuple[Resource, ...]
+    prune: bool
+    #: digest of all that was seen and matters here
+    fingerprint: str
+    #: what the queues hold that the plan would delete, by identity
+    contents: Mapping[Identity, Contents] = field(default_factory=dict)
+
+    def of(self, action: Action) -> tuple[Change, ...]:
+        """Return the changes of one action."""
+        return tuple(change for change in self.changes if change.action is action)
+
+
+def plan(desired: Desired, actual: Iterable[Resource], *, prune: bool = False) -> Plan:
+    """Return what must change; objects that are not declared are deleted only with ``prune``."""
+    wanted = {resource.identity: resource for resource in desired}
+    seen = {resource.identity: resource for resource in actual}
+    relevant = {i: r for i, r in seen.items() if i in wanted or desired.owns(r)}
+    # What a declared object stands on is not pruned, declared or not.
+    needed = {need for resource in wanted.values() for need in resource.requires}
+    undeclared = _ordered(r for i, r in relevant.items() if i not in wanted and i not in needed)
+    made = [change for i, r in wanted.items() if (change := _change(r, seen.get(i)))]
+    deleted = [Change(action=Action.DELETE, before=r) for r in undeclared] if prune else []
+    return Plan(
+        desired=desired,
+        changes=_in_order(_with_implied(made + deleted, wanted=wanted, seen=seen)),
+        undeclared=() if prune else undeclared,
+        prune=prune,
+        fingerprint=_fingerprint(relevant.values()),
+    )
+
+
+def _change(wanted: Resource, seen: Resource | None) -> Change | None:
+    if seen is None:
+        return Change(action=Action.CREATE, after=wanted)
+    fields = wanted.differences(seen)
+    if not fields:
+        return None
+    action = Action.UPDATE if wanted.UPDATABLE else Action.REPLACE
+    return Change(action=action, before=seen, after=wanted, fields=fields)
+
+
+def _with_implied(
+    changes: list[Change], *, wanted: Mapping[Identity, Resource], seen: Mapping[Identity, Resource]
+) -> list[Change]:
+    """Add what goes with a deleted object: the broker takes its bindings or permissions along.
+
+    Without this, a replaced queue would stand there without its bindings until the next run.
+    """
+    gone = {change.identity: change.resource.label for change in changes if change.destroys}
+    planned = {change.identity: change for change in changes}
+    for identity, resource in seen.items():
+        cause = next((gone[need] for need in resource.requires if need in gone), None)
+        if cause is None:
+            continue
+        if identity in wanted:
+            planned[identity] = Change(action=Action.CREATE, after=wanted[identity], implied_by=cause)
+        else:
+            planned[identity] = Change(action=Action.DELETE, before=resource, implied_by=cause)
+    return list(planned.values())
+
+
+def _in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
+    ordered = sorted(changes, key=lambda change: (change.resource.RANK, change.identity))
+    made = [change for change in ordered if change.action is not Action.DELETE]
+    deleted = [change for change in ordered if change.action is Action.DELETE]
+    return (*made, *reversed(deleted))
+
+
+def _ordered(resources: Iterable[Resource]) -> tuple[Resource, ...]:
+    return tuple(sorted(resources, key=lambda resource: (resource.RANK, resource.identity)))
+
+
+def _fingerprint(resources: Iterable[Resource]) -> str:
+    facts = [[*r.identity, r.facts()] for r in _ordered(resources)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,82 @@
+"""What holds for every pair of states."""
+
+import json
+import random
+
+from hypothesis import given, settings
+
+from provisioning import render
+from provisioning.apply import apply
+from provisioning.broker.definitions import parse
+from provisioning.broker.document import state_document
+from provisioning.broker.state import State
+from provisioning.plan import Action, plan
+from tests.broker_model import ModelDoor, state, stored
+from tests.unit.provisioning.states import PASSWORDS, states
+
+quick = settings(max_examples=40, deadline=None)
+
+
+@quick
+@given(states())
+def test_a_state_that_is_as_desired_needs_no_change(desired: State) -> None:
+    assert plan(desired, map(stored, desired), prune=True).changes == ()
+
+
+@quick
+@given(states(), states())
+def test_applying_a_plan_with_prune_leads_to_the_desired_state(desired: State, actual: State) -> None:
+    door = ModelDoor(actual)
+    report = apply(plan(desired, door.observe().resources, prune=True), door, allow_replace=True)
+    assert report.converged
+    assert set(door.objects) == {resource.identity for resource in desired}
+
+
+@quick
+@given(states(), states())
+def test_without_prune_nothing_undeclared_is_deleted_but_what_goes_with_a_replaced_object(
+    desired: State, actual: State
+) -> None:
+    planned = plan(desired, map(stored, actual))
+    assert all(change.implied_by for change in planned.of(Action.DELETE))
+    door = ModelDoor(actual)
+    assert apply(planned, door, allow_replace=True).converged
+
+
+@quick
+@given(states(), states())
+def test_the_order_of_what_is_given_does_not_matter(desired: State, actual: State) -> None:
+    shuffled = [stored(resource) for resource in actual]
+    random.Random(1).shuffle(shuffled)
+    turned = state(reversed(tuple(desired)), mark=desired.mark)
+    one, other = plan(desired, map(stored, actual), prune=True), plan(turned, shuffled, prune=True)
+    assert (one.changes, one.fingerprint) == (other.changes, other.fingerprint)
+
+
+@quick
+@given(states(), states())
+def test_objects_are_made_before_what_stands_on_them_and_deleted_after_it(
+    desired: State, actual: State
+) -> None:
+    changes = plan(desired, map(stored, actual), prune=True).changes
+    made = [c.resource.RANK for c in changes if c.action is not Action.DELETE]
+    deleted = [c.resource.RANK for c in changes if c.action is Action.DELETE]
+    assert made == sorted(made)
+    assert deleted == sorted(deleted, reverse=True)
+    assert [c.action is Action.DELETE for c in changes] == [False] * len(made) + [True] * len(deleted)
+
+
+@quick
+@given(states(), states())
+def test_no_password_and_no_hash_appears_in_what_is_shown(desired: State, actual: State) -> None:
+    planned = plan(desired, map(stored, actual), prune=True)
+    shown = render.text(planned) + json.dumps(render.record(planned)) + repr(planned)
+    hashes = [user["password_hash"] for user in state_document(state(map(stored, actual))).get("users", [])]
+    assert not [secret for secret in (*PASSWORDS, *map(str, hashes)) if secret in shown]
+
+
+@quick
+@given(states())
+def test_definitions_say_all_there_is_to_a_state(actual: State) -> None:
+    kept = state(map(stored, actual))
+    assert set(parse(json.loads(json.dumps(state_document(kept))))) == set(kept)
