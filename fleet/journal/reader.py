@@ -120,8 +120,10 @@ def _outcomes(entries: Iterable[Entry]) -> Iterator[Outcome]:
             continue  # not ours, and a reader has nobody to tell
 
 
-def _moment(seconds: float) -> datetime:
+def _moment(seconds: float) -> Offset:
     """Return the stream position of a moment, early enough for clocks that differ."""
+    if seconds <= CLOCK_MARGIN_SECONDS:
+        return "first"
     # py-amqp sends a naive moment as UTC.
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None) - timedelta(seconds=CLOCK_MARGIN_SECONDS)
 

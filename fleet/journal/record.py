@@ -10,8 +10,8 @@ from typing import Any
 VERSION = 1
 
 SUCCEEDED = "succeeded"
-#: outcomes after which the message runs again
-UNFINISHED = ("retried", "requeued")
+#: outcomes after which the broker delivers the message again, or dead-letters it at the delivery limit
+UNFINISHED = ("retried", "requeued", "lost")
 #: longer texts of errors are cut
 LONGEST_MESSAGE = 300
 

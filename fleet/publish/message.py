@@ -74,9 +74,9 @@ def new_task_id() -> str:
     return str(uuid.uuid4())
 
 
-def task_id_for_key(fleet_name: str, key: str) -> str:
-    """Return the task id of idempotency key ``key``: the same in every process, always."""
-    return str(uuid.uuid5(_KEY_NAMESPACE, f"{fleet_name}\0{key}"))
+def task_id_for_key(fleet_name: str, task: str, key: str) -> str:
+    """Return the id of ``task`` under idempotency key ``key``: the same in every process, always."""
+    return str(uuid.uuid5(_KEY_NAMESPACE, f"{fleet_name}\0{task}\0{key}"))
 
 
 def for_rabbitmq(message: TaskMessage, *, now: float, origin: str) -> WireMessage:

@@ -59,6 +59,6 @@ def occurrences(fleet: Fleet, *, after: int, until: int, limit: int = 10_000) ->
 
 
 def _hosts_of_backup(fleet: Fleet, entry: ScheduleEntry) -> tuple[str, ...]:
-    name = entry.kwargs.get("name")
+    name = entry.kwargs.get("backup")
     backup = fleet.backup(name) if entry.task == BACKUP_TASK and isinstance(name, str) else None
     return backup.hosts if backup else ()

@@ -64,7 +64,7 @@ def test_fields_of_a_newer_writer_are_left_alone() -> None:
     assert decode(json.dumps(newer)) == SUCCESS
 
 
-@pytest.mark.parametrize("outcome", ["retried", "requeued"])
+@pytest.mark.parametrize("outcome", ["retried", "requeued", "lost"])
 def test_a_task_that_runs_again_is_not_over(outcome: str) -> None:
     assert not replace(SUCCESS, outcome=outcome).is_final
     assert SUCCESS.is_final

@@ -108,6 +108,15 @@ def test_arguments_that_are_no_json_are_refused_before_anything_is_sent(value: o
 
 
 def test_the_same_key_means_the_same_task() -> None:
-    assert task_id_for_key("shop", "order-7") == task_id_for_key("shop", "order-7")
-    others = {task_id_for_key("shop", "order-8"), task_id_for_key("stage", "order-7")}
-    assert task_id_for_key("shop", "order-7") not in others
+    ids = [task_id_for_key("shop", "fleet.send_mail", "order-7") for _ in range(2)]
+    assert ids[0] == ids[1]
+
+
+def test_a_key_of_another_fleet_task_or_work_is_another_task() -> None:
+    cases = [
+        ("shop", "fleet.send_mail", "order-7"),
+        ("stage", "fleet.send_mail", "order-7"),
+        ("shop", "shop.charge", "order-7"),
+        ("shop", "fleet.send_mail", "order-8"),
+    ]
+    assert len({task_id_for_key(*case) for case in cases}) == len(cases)

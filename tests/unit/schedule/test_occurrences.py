@@ -8,7 +8,7 @@ from fleet.schedule import occurrences, targets, upcoming
 from tests.unit.schedule.fleets import fleet_with
 
 BACKUP = ScheduleEntry(
-    name="nightly", task="fleet.backup", every_seconds=100, kwargs={"name": "etc"}, jitter_seconds=60
+    name="nightly", task="fleet.backup", every_seconds=100, kwargs={"backup": "etc"}, jitter_seconds=60
 )
 URLS = ScheduleEntry(name="urls", task="fleet.check_urls", every_seconds=30)
 

@@ -1,0 +1,185 @@
+"""How does a Python program send tasks to the fleet and learn what became of them?
+
+::
+
+    from fleet import Client
+
+    with Client("fleet.toml") as client:
+        sent = client.mail("ann@example.org", "welcome", {"name": "Ann"}, key="welcome-42")
+        client.wait([sent.id], timeout_seconds=60)
+"""
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Protocol, Self
+
+from fleet.errors import OutcomeUnknown, PublishUncertain
+from fleet.fleetfile import read
+from fleet.journal import JournalReader, Outcome
+from fleet.login import login_of, observer_login
+from fleet.model import Fleet, Kind
+from fleet.publish import Publisher, TaskMessage
+from fleet.publish.compose import backup_messages, mail_message, task_message
+
+NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentTask:
+    """A task that the broker has confirmed."""
+
+    id: str
+    #: name of the task
+    task: str
+    #: name of the queue in the broker
+    queue: str
+    #: the host it runs on; None where any worker of the queue may take it
+    host: str | None
+
+
+class Watch(Protocol):
+    """Sees every outcome from the moment it was opened."""
+
+    def wait_for(self, task_ids: frozenset[str], *, timeout_seconds: float) -> dict[str, Outcome]:
+        """Return the final outcome of each task by id; those not known in time are left out."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Client:
+    """Sends tasks of one fleet, each confirmed by the broker when its method returns.
+
+    Not for use from several threads at once. Every sending method raises UsageError (the fleet has no such
+    thing), BrokerUnreachable, BrokerRefused, or PublishUncertain (it may or may not be queued).
+    """
+
+    def __init__(
+        self, fleet: Fleet | str | Path, environ: Mapping[str, str] | None = None, *, user: str | None = None
+    ) -> None:
+        self.fleet = fleet if isinstance(fleet, Fleet) else read(str(fleet))
+        self._environ = os.environ if environ is None else environ
+        self._user = user
+        self._publisher: Publisher | None = None
+        #: task id → when it was first sent by this client (epoch seconds)
+        self._sent: dict[str, float] = {}
+
+    def send(
+        self,
+        task: str,
+        kwargs: Mapping[str, object] = NOTHING,
+        *,
+        args: Sequence[object] = (),
+        host: str | None = None,
+        queue: str | None = None,
+        delay_seconds: float = 0,
+        key: str | None = None,
+    ) -> SentTask:
+        """Send ``task``; the same ``key`` gives the same task id, so that workers know a repetition."""
+        message = task_message(
+            self.fleet,
+            task,
+            args=args,
+            kwargs=kwargs,
+            host=host,
+            queue=queue,
+            delay_seconds=delay_seconds,
+            key=key,
+        )
+        return self._deliver([message])[0]
+
+    def backup(
+        self, name: str, hosts: Sequence[str] | None = None, *, key: str | None = None
+    ) -> tuple[SentTask, ...]:
+        """Run backup ``name`` now, on all of its hosts or on those that the patterns ``hosts`` mean."""
+        return self._deliver(backup_messages(self.fleet, name, hosts=hosts or (), key=key))
+
+    def mail(
+        self, to: str, template: str, context: Mapping[str, object] = NOTHING, *, key: str | None = None
+    ) -> SentTask:
+        """Send one mail to one recipient; with ``key``, a repetition is recognised and not sent twice."""
+        return self._deliver([mail_message(self.fleet, to=to, template=template, context=context, key=key)])[
+            0
+        ]
+
+    def watch(self) -> Watch:
+        """Return what sees every outcome from ``with client.watch() as watch`` on; send inside it.
+
+        Raises UsageError when this fleet keeps no outcomes.
+        """
+        return self._watch(since=None)
+
+    def wait(self, task_ids: Iterable[str], timeout_seconds: float) -> dict[str, Outcome]:
+        """Return the final outcome of each task, by id.
+
+        Raises OutcomeUnknown when one of them is not known in time, UsageError when this fleet keeps no
+        outcomes, BrokerRefused when the journal may not be read.
+        """
+        wanted = frozenset(task_ids)
+        since = min((self._sent.get(task_id, 0.0) for task_id in wanted), default=0.0)
+        with self._watch(since=since) as watch:
+            found = watch.wait_for(wanted, timeout_seconds=timeout_seconds)
+        require_all(wanted, found, timeout_seconds)
+        return found
+
+    def close(self) -> None:
+        """Close the connection; it is opened again when something is sent."""
+        if self._publisher is not None:
+            self._publisher.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _deliver(self, messages: Sequence[TaskMessage]) -> tuple[SentTask, ...]:
+        now = time.time()
+        try:
+            self._open().send_many(messages)
+        except PublishUncertain as error:
+            ids = ", ".join(message.task_id for message in messages)
+            raise PublishUncertain(
+                f"{error.message}; it is not known whether these tasks are queued: {ids}", hint=error.hint
+            ) from error
+        for message in messages:
+            self._sent.setdefault(message.task_id, now)
+        return tuple(
+            SentTask(id=message.task_id, task=message.task, queue=message.queue.name, host=message.queue.host)
+            for message in messages
+        )
+
+    def _open(self) -> Publisher:
+        if self._publisher is None:
+            login = login_of(self.fleet.broker, self._user, environ=self._environ)
+            self._publisher = Publisher(self.fleet, login.password, user=login.user, name="fleet client")
+        return self._publisher
+
+    def _watch(self, *, since: float | None) -> Watch:
+        if self.fleet.broker.kind is Kind.RABBITMQ:
+            login = observer_login(self.fleet.broker, environ=self._environ)
+            return JournalReader(self.fleet, login, since=since)
+        from fleet.results import ResultReader
+
+        return ResultReader(self.fleet, environ=self._environ)
+
+
+def require_all(wanted: frozenset[str], found: Mapping[str, Outcome], timeout_seconds: float) -> None:
+    """Raise OutcomeUnknown unless every task of ``wanted`` is in ``found``."""
+    missing = sorted(wanted - found.keys())
+    if missing:
+        raise OutcomeUnknown(
+            f"no outcome within {timeout_seconds:g} s of {len(missing)} of {len(wanted)} tasks: "
+            f"{', '.join(missing[:5])}{', …' if len(missing) > 5 else ''}",
+            hint="they stay queued and will run; see that a worker serves their queue",
+        )

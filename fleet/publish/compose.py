@@ -1,0 +1,98 @@
+"""Which messages does a wish become: this backup on those hosts, that mail, any task?
+
+Everything that can be known from the fleet file is checked here, before anything is sent.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from fleet.config.problems import did_you_mean
+from fleet.errors import UsageError
+from fleet.model import BACKUP_TASK, SEND_MAIL_TASK, Backup, Fleet
+from fleet.publish.message import TaskMessage, new_task_id, task_id_for_key
+from fleet.routes import route
+
+_TEMPLATE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def task_message(
+    fleet: Fleet,
+    task: str,
+    *,
+    args: Sequence[object] = (),
+    kwargs: Mapping[str, object],
+    host: str | None = None,
+    queue: str | None = None,
+    delay_seconds: float = 0,
+    key: str | None = None,
+) -> TaskMessage:
+    """Return the message for ``task``, under an id of its own or the one that ``key`` stands for.
+
+    Raises UsageError when no queue of the fleet takes it, or not on that host.
+    """
+    if host is not None and fleet.host(host) is None:
+        raise UsageError(
+            f"{fleet.source} has no host `{host}`",
+            hint=did_you_mean(host, [declared.name for declared in fleet.hosts]),
+        )
+    target = route(fleet, task, host=host, queue=queue)
+    # The same key on two hosts is two pieces of work.
+    scope = key if key is None or target.host is None else f"{key}\0{target.host}"
+    return TaskMessage(
+        task=task,
+        queue=target,
+        task_id=new_task_id() if scope is None else task_id_for_key(fleet.name, task, scope),
+        args=tuple(args),
+        kwargs=dict(kwargs),
+        delay_seconds=delay_seconds,
+        key=key,
+    )
+
+
+def backup_messages(
+    fleet: Fleet, name: str, *, hosts: Sequence[str] = (), key: str | None = None
+) -> tuple[TaskMessage, ...]:
+    """Return one message for each host of backup ``name``, or for those of them that ``hosts`` means.
+
+    Raises UsageError for an unknown backup, or a host pattern that means none of its hosts.
+    """
+    backup = fleet.backup(name)
+    if backup is None:
+        raise UsageError(
+            f"{fleet.source} has no backup `{name}`",
+            hint=did_you_mean(name, [declared.name for declared in fleet.backups]),
+        )
+    return tuple(
+        task_message(fleet, BACKUP_TASK, kwargs={"backup": name}, host=host, queue=backup.queue, key=key)
+        for host in _hosts_of(fleet, backup, hosts)
+    )
+
+
+def mail_message(
+    fleet: Fleet, *, to: str, template: str, context: Mapping[str, object], key: str | None = None
+) -> TaskMessage:
+    """Return the message that sends one mail to one recipient.
+
+    Raises UsageError when the fleet sends no mail, or ``to`` or ``template`` cannot be one.
+    """
+    if fleet.mail is None:
+        raise UsageError(f"{fleet.source} has no `[mail]`, so there is nothing to send it with")
+    if not _TEMPLATE_NAME.fullmatch(template):
+        raise UsageError(
+            f"`{template}` is no template's name", hint="names have letters, digits, `.`, `_` and `-`"
+        )
+    kwargs = {"to": to, "template": template, "context": dict(context)}
+    return task_message(fleet, SEND_MAIL_TASK, kwargs=kwargs, queue=fleet.mail.queue, key=key)
+
+
+def _hosts_of(fleet: Fleet, backup: Backup, patterns: Sequence[str]) -> tuple[str, ...]:
+    declared = fleet.hosts_for(backup.hosts)
+    if not patterns:
+        return tuple(host.name for host in declared)
+    for pattern in patterns:
+        if not any(host.matches(pattern) for host in declared):
+            raise UsageError(
+                f"backup `{backup.name}` has no host `{pattern}`",
+                hint=f"its hosts: {', '.join(host.name for host in declared)}",
+            )
+    return tuple(host.name for host in declared if any(host.matches(pattern) for pattern in patterns))
