@@ -106,9 +106,21 @@ class Client:
         self, to: str, template: str, context: Mapping[str, object] = NOTHING, *, key: str | None = None
     ) -> SentTask:
         """Send one mail to one recipient; with ``key``, a repetition is recognised and not sent twice."""
-        return self._deliver([mail_message(self.fleet, to=to, template=template, context=context, key=key)])[
-            0
+        return self.mails([to], template, context, key=key)[0]
+
+    def mails(
+        self,
+        recipients: Sequence[str],
+        template: str,
+        context: Mapping[str, object] = NOTHING,
+        *,
+        key: str | None = None,
+    ) -> tuple[SentTask, ...]:
+        """Send the same mail to each recipient, in a task of its own; nothing is sent if one is invalid."""
+        messages = [
+            mail_message(self.fleet, to=to, template=template, context=context, key=key) for to in recipients
         ]
+        return self._deliver(messages)
 
     def watch(self) -> Watch:
         """Return what sees every outcome from ``with client.watch() as watch`` on; send inside it.

@@ -109,7 +109,7 @@ def route(fleet: Fleet, task: str, *, host: str | None = None, queue: str | None
     """
     chosen = fleet.queue(queue) if queue else queue_for_task(fleet, task)
     if chosen is None:
-        what = f"queue `{queue}`" if queue else f"a queue for task `{task}`"
+        what = f"queue `{queue}`" if queue else f"queue for task `{task}`"
         raise UsageError(
             f"{fleet.source} has no {what}", hint="run `fleet config show` to see queues and routes"
         )

@@ -12,7 +12,11 @@ _SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _SIZE = re.compile(r"(\d+)\s*([KMG]?)")
 
 
-def _duration(value: object) -> int:
+def parse_duration(value: object) -> int:
+    """Return the seconds that ``value`` means: a number, or a text such as ``30s``, ``5m``, ``26h``, ``7d``.
+
+    Raises ValueError for anything else.
+    """
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
@@ -30,7 +34,7 @@ def _size(value: object) -> int:
 
 Duration = Annotated[
     int,
-    BeforeValidator(_duration),
+    BeforeValidator(parse_duration),
     WithJsonSchema(
         {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+\s*[smhd]$"}]}
     ),

@@ -36,6 +36,11 @@ def task_message(
             hint=did_you_mean(host, [declared.name for declared in fleet.hosts]),
         )
     target = route(fleet, task, host=host, queue=queue)
+    if host is not None and target.host is None:
+        raise UsageError(
+            f"queue `{target.queue}` is shared by its hosts, so task `{task}` cannot be sent to one of them",
+            hint="send it without a host, or set `per_host = true` for the queue",
+        )
     # The same key on two hosts is two pieces of work.
     scope = key if key is None or target.host is None else f"{key}\0{target.host}"
     return TaskMessage(

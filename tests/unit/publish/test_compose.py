@@ -1,0 +1,105 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fleet.errors import UsageError
+from fleet.model import Backup, Broker, Fleet, Host, Mail, Node, Queue, Worker
+from fleet.publish.compose import backup_messages, mail_message, task_message
+
+FLEET = Fleet(
+    name="test",
+    timezone="UTC",
+    state_dir="/var/lib/fleet",
+    broker=Broker(nodes=(Node(host="127.0.0.1", port=5672),)),
+    hosts=(
+        Host(name="alpha", address="alpha", labels=("db",)),
+        Host(name="beta", address="beta", labels=("db",)),
+        Host(name="gamma", address="gamma"),
+    ),
+    queues=(
+        Queue(name="backup", tasks=("fleet.backup",), long=True, per_host=True),
+        Queue(name="email", tasks=("fleet.send_mail", "shop.*")),
+    ),
+    workers=(
+        Worker(name="backup", hosts=("alpha", "beta"), queues=("backup",), concurrency=1),
+        Worker(name="shared", hosts=("*",), queues=("email",)),
+    ),
+    backups=(Backup(name="etc", hosts=("@db",), sources=("/etc",), destination="/backups"),),
+    mail=Mail(sender="fleet@example.org", templates="/nonexistent"),
+)
+
+
+def queues_of(**options: Any) -> list[str]:
+    return [message.queue.name for message in backup_messages(FLEET, "etc", **options)]
+
+
+def test_a_backup_goes_to_the_queue_of_each_of_its_hosts() -> None:
+    assert queues_of() == ["fleet.backup.alpha", "fleet.backup.beta"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "hosts"),
+    [(["beta"], ["beta"]), (["al*"], ["alpha"]), (["@db"], ["alpha", "beta"]), (["*"], ["alpha", "beta"])],
+)
+def test_patterns_choose_among_a_backups_hosts(patterns: list[str], hosts: list[str]) -> None:
+    assert queues_of(hosts=patterns) == [f"fleet.backup.{host}" for host in hosts]
+
+
+def test_a_backup_names_what_to_do_and_carries_no_paths() -> None:
+    assert [dict(message.kwargs) for message in backup_messages(FLEET, "etc")] == [{"backup": "etc"}] * 2
+
+
+def test_one_key_on_two_hosts_is_two_pieces_of_work() -> None:
+    first, again = (backup_messages(FLEET, "etc", key="monday") for _ in range(2))
+    assert [message.task_id for message in first] == [message.task_id for message in again]
+    assert len({message.task_id for message in first}) == 2
+
+
+def test_without_a_key_every_task_is_another() -> None:
+    ids = {task_message(FLEET, "shop.charge", kwargs={}).task_id for _ in range(3)}
+    assert len(ids) == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "message", "hint"),
+    [
+        (lambda: backup_messages(FLEET, "etcc"), "no backup `etcc`", "did you mean `etc`?"),
+        (lambda: backup_messages(FLEET, "etc", hosts=["gamma"]), "no host `gamma`", "its hosts: alpha, beta"),
+        (lambda: backup_messages(FLEET, "etc", hosts=["web-*"]), "no host `web-*`", "its hosts: alpha, beta"),
+        (
+            lambda: task_message(FLEET, "shop.charge", kwargs={}, host="xyz"),
+            "no host `xyz`",
+            "known: alpha",
+        ),
+        (lambda: task_message(FLEET, "shop.charge", kwargs={}, host="alpha"), "is shared", "per_host"),
+        (
+            lambda: task_message(FLEET, "nobody.knows", kwargs={}),
+            "has no queue for task `nobody.knows`",
+            "fleet config show",
+        ),
+        (lambda: task_message(FLEET, "fleet.backup", kwargs={}), "needs a host", "--host alpha"),
+        (
+            lambda: task_message(FLEET, "fleet.backup", kwargs={}, queue="email"),
+            "queue `email` does not allow task `fleet.backup`",
+            "tasks",
+        ),
+        (
+            lambda: mail_message(FLEET, to="a@example.org", template="../x", context={}),
+            "no template",
+            "letters",
+        ),
+    ],
+)
+def test_what_the_fleet_does_not_have_is_refused_before_anything_is_sent(
+    make: Any, message: str, hint: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        make()
+    assert message in caught.value.message
+    assert hint in str(caught.value.hint)
+
+
+def test_a_fleet_without_mail_sends_none() -> None:
+    with pytest.raises(UsageError, match=r"no `\[mail\]`"):
+        mail_message(replace(FLEET, mail=None), to="a@example.org", template="welcome", context={})
