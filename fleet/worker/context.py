@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fleet.connection import Target
 from fleet.errors import UsageError
-from fleet.model import Fleet, Kind, Queue, SecretRef, Worker
+from fleet.login import login_of
+from fleet.model import Fleet, Kind, Queue, Worker
 from fleet.routes import BrokerQueue, worker_queues
 
 #: an instance's metrics port is the worker's port plus this
@@ -54,15 +56,10 @@ class WorkerContext:
         """Return the fleet file's queues that this worker serves."""
         return tuple(queue for queue in self.fleet.queues if queue.name in self.worker.queues)
 
-    @property
-    def user(self) -> str:
-        """Return the broker user that this worker logs in as."""
-        return self.fleet.broker.user
-
-    @property
-    def password(self) -> SecretRef | None:
-        """Return where that user's password is kept."""
-        return self.fleet.broker.password
+    def target(self, purpose: str) -> Target:
+        """Return where and as whom this worker connects for ``purpose``, which the broker shows."""
+        login = login_of(self.fleet.broker, environ=self.environ)
+        return Target(broker=self.fleet.broker, login=login, name=f"{self.node_name} {purpose}")
 
 
 def worker_context(

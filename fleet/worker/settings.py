@@ -8,9 +8,11 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
+from fleet.connection import address
 from fleet.errors import UsageError
-from fleet.model import Fleet, Kind, Node
+from fleet.model import Broker, Fleet, Kind, Node
 from fleet.routes import TASK_EXCHANGE, broker_queues
 from fleet.worker.context import WorkerContext
 from fleet.worker.queues import quorum_queue, redis_queue, router
@@ -51,17 +53,15 @@ def worker_settings(context: WorkerContext) -> tuple[Setting, ...]:
     )
 
 
-def connection_settings(fleet: Fleet) -> tuple[Setting, ...]:
+def connection_settings(fleet: Fleet, *, user: str | None = None) -> tuple[Setting, ...]:
     """Return what any program needs to reach this fleet's broker through Celery; it holds no password."""
-    broker = fleet.broker
+    user = user or fleet.broker.user
     return (
         Setting(
             name="broker_url",
-            value=[_url(node, broker.kind) for node in broker.nodes],
-            reason="every node is tried in turn; user, vhost and password are kept apart from it",
+            value=[_url(node, fleet.broker, user) for node in fleet.broker.nodes],
+            reason="every node is tried in turn; the password comes when a connection logs in",
         ),
-        Setting(name="broker_user", value=broker.user, reason="the fleet's own user, never guest"),
-        Setting(name="broker_vhost", value=broker.vhost, reason="a vhost of its own keeps permissions small"),
         Setting(name="broker_use_ssl", value=_tls(fleet), reason="the certificate is verified, or no TLS"),
         Setting(
             name="broker_heartbeat",
@@ -257,10 +257,11 @@ def visibility_timeout(fleet: Fleet) -> int:
     return given
 
 
-def _url(node: Node, kind: Kind) -> str:
-    scheme = {Kind.RABBITMQ: "amqp", Kind.REDIS: "redis"}[kind] + ("s" if node.tls else "")
-    host = f"[{node.host}]" if ":" in node.host else node.host
-    return f"{scheme}://{host}:{node.port}"
+def _url(node: Node, broker: Broker, user: str) -> str:
+    scheme = {Kind.RABBITMQ: "amqp", Kind.REDIS: "redis"}[broker.kind] + ("s" if node.tls else "")
+    # Redis asks for no user where it asks for no password.
+    login = f"{quote(user, safe='')}@" if broker.kind is Kind.RABBITMQ or broker.password else ""
+    return f"{scheme}://{login}{address(node)}/{quote(broker.vhost, safe='')}"
 
 
 def _tls(fleet: Fleet) -> dict[str, Any] | bool:

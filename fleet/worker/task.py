@@ -1,6 +1,5 @@
 """What can every task of the fleet do? Retry through the broker, back to the queue it came from."""
 
-import math
 import time
 from typing import Any, NoReturn
 
@@ -8,30 +7,17 @@ from celery import Task
 from celery.exceptions import Reject, Retry
 from kombu.exceptions import OperationalError
 
-#: float seconds since the epoch of this message's own publish
-SENT_HEADER = "fleet_sent"
-#: float seconds since the epoch of the first publish, kept over retries
-FIRST_HEADER = "fleet_first"
-#: idempotency key, kept over retries
-KEY_HEADER = "fleet_key"
-#: broker queue that the message was consumed from; set by the worker's main process, never by a sender
-QUEUE_HEADER = "fleet_queue"
+from fleet.publish.message import SENT_HEADER
+from fleet.worker.delay import whole_seconds
+from fleet.worker.message import OVERRIDING_HEADERS, PROTOCOL_HEADERS, QUEUE_HEADER
 
-_STAMPS = frozenset({SENT_HEADER, QUEUE_HEADER})
-#: header names that make RabbitMQ route a copy of a message to further keys
-_SENDER_SELECTED = frozenset({"CC", "BCC"})
+#: names that a retried message does not take over from its predecessor: the protocol's are set anew, and with
+#: CC and BCC RabbitMQ would route copies to further keys
+_NOT_KEPT = PROTOCOL_HEADERS | OVERRIDING_HEADERS | {SENT_HEADER, QUEUE_HEADER, "headers", "CC", "BCC"}
 
 
 class RetriesExhausted(Exception):
     """A task gave up after its last attempt; the message names the error of that attempt."""
-
-
-def delay_countdown(seconds: float) -> int:
-    """Return ``seconds`` as a countdown that native delay accepts: whole seconds, at least one.
-
-    The delay travels as whole seconds, rounded down, and zero is refused; so round up here.
-    """
-    return max(1, math.ceil(seconds))
 
 
 def kept_headers(headers: dict[str, Any] | None, *, now: float) -> dict[str, Any]:
@@ -39,7 +25,7 @@ def kept_headers(headers: dict[str, Any] | None, *, now: float) -> dict[str, Any
     kept = {
         name: value
         for name, value in (headers or {}).items()
-        if name not in _STAMPS and name not in _SENDER_SELECTED and not name.lower().startswith("x-")
+        if name not in _NOT_KEPT and not name.lower().startswith(("x-", "_"))
     }
     return kept | {SENT_HEADER: now}
 
@@ -49,6 +35,7 @@ class FleetTask(Task):  # type: ignore[misc]  # celery ships no types
 
     abstract = True
     Request = "fleet.worker.request:FleetRequest"
+    Strategy = "fleet.worker.strategy:adopting"
     #: an unroutable publish is an error, not a loss
     mandatory = True
 
@@ -92,7 +79,7 @@ class FleetTask(Task):  # type: ignore[misc]  # celery ships no types
         if attempt >= max_attempts:
             raise RetriesExhausted(f"gave up after {attempt} attempts: {error}") from error
         try:
-            raise self.retry(exc=error, countdown=delay_countdown(delay_seconds), max_retries=max_attempts)
+            raise self.retry(exc=error, countdown=whole_seconds(delay_seconds), max_retries=max_attempts)
         finally:
             # Celery keeps an overridden limit on the task, where the next message would meet it.
             self.__dict__.pop("override_max_retries", None)

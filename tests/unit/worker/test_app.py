@@ -58,7 +58,7 @@ def test_an_app_that_only_inspects_knows_no_tasks_of_the_fleet() -> None:
 
 def test_an_unknown_broker_user_is_named() -> None:
     with pytest.raises(UsageError, match="`eve`"):
-        control_app(fleet(), environ={"FLEET_BROKER_USER": "eve"})
+        control_app(fleet(), environ={**ENVIRON, "FLEET_BROKER_USER": "eve"})
 
 
 @pytest.mark.parametrize(

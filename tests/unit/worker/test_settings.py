@@ -64,7 +64,10 @@ def test_no_setting_holds_the_password(kind: Kind) -> None:
 
 def test_every_node_of_the_broker_is_tried() -> None:
     nodes = (Node(host="mq1", port=5672), Node(host="::1", port=5671, tls=True))
-    assert values(nodes=nodes)["broker_url"] == ["amqp://mq1:5672", "amqps://[::1]:5671"]
+    assert values(nodes=nodes)["broker_url"] == [
+        "amqp://celery@mq1:5672/celery",
+        "amqps://celery@[::1]:5671/celery",
+    ]
 
 
 def test_tls_verifies_the_certificate() -> None:

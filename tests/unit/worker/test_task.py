@@ -2,12 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.worker.task import delay_countdown, kept_headers
+from fleet.worker.delay import whole_seconds
+from fleet.worker.task import kept_headers
 
 
 @given(st.floats(min_value=-10, max_value=1e8, allow_nan=False))
 def test_a_countdown_is_whole_seconds_never_less_than_asked_and_at_least_one(seconds: float) -> None:
-    countdown = delay_countdown(seconds)
+    countdown = whole_seconds(seconds)
     assert isinstance(countdown, int)
     assert countdown >= max(1, seconds)
     assert countdown < max(1, seconds) + 1
@@ -23,6 +24,8 @@ def test_a_retried_message_keeps_its_first_stamp_and_key_but_is_stamped_anew() -
     }
 
 
-@pytest.mark.parametrize("name", ["CC", "BCC", "x-death", "x-delivery-count", "fleet_queue"])
+@pytest.mark.parametrize(
+    "name", ["CC", "BCC", "x-death", "x-delivery-count", "fleet_queue", "task", "retries", "_x"]
+)
 def test_what_only_the_broker_or_the_worker_may_say_is_not_carried_over(name: str) -> None:
     assert name not in kept_headers({name: "anything"}, now=1.0)

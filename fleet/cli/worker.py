@@ -1,0 +1,98 @@
+"""`fleet worker`: run one worker of this host, or all of them."""
+
+import socket
+
+import click
+
+from fleet.cli.context import Invocation, pass_invocation
+from fleet.errors import UsageError
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  fleet worker shared                     worker `shared` of this host
+  fleet worker backup --host alpha        when this machine's name is not in the fleet file
+  fleet worker backup --instance b        a second one beside it, for a rollout
+  fleet worker shared -l debug --trace-tasks
+"""
+)
+@click.argument("name")
+@click.option(
+    "--host",
+    envvar="FLEET_HOST",
+    show_envvar=True,
+    help="Which host of the fleet file this is.  [default: this machine's name]",
+)
+@click.option("--instance", type=click.Choice(["a", "b"]), default="a", show_default=True, show_envvar=True)
+@click.option(
+    "-l",
+    "--loglevel",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    default="info",
+    show_default=True,
+    show_envvar=True,
+)
+@click.option(
+    "--trace-tasks",
+    is_flag=True,
+    show_envvar=True,
+    help="With `-l debug`: log arguments, timing and the locals of a failing frame, secrets masked.",
+)
+@click.option("--no-metrics", is_flag=True, show_envvar=True, help="Serve no metrics.")
+@click.option(
+    "--wait-for-broker",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    show_envvar=True,
+    metavar="SECONDS",
+    help="How long to wait for a broker that does not answer at the start.",
+)
+@click.pass_context
+@pass_invocation
+def worker(
+    invocation: Invocation,
+    ctx: click.Context,
+    *,
+    name: str,
+    host: str | None,
+    instance: str,
+    loglevel: str,
+    trace_tasks: bool,
+    no_metrics: bool,
+    wait_for_broker: float,
+) -> None:
+    """Run worker NAME of this host in the foreground.
+
+    SIGTERM ends it warm: it takes no new task and waits for those that run. SIGQUIT ends it cold: what runs
+    is stopped and delivered again. A broker that goes away later is waited for without a limit.
+    """
+    from fleet.worker.context import worker_context
+    from fleet.worker.run import WorkerOptions, run_worker
+
+    fleet = invocation.load()
+    here = host or this_host(tuple(each.name for each in fleet.hosts))
+    context = worker_context(fleet, host=here, worker=name, instance=instance, environ=invocation.environ())
+    options = WorkerOptions(
+        loglevel=loglevel,
+        trace_tasks=trace_tasks,
+        metrics=not no_metrics,
+        wait_seconds=wait_for_broker,
+    )
+    ctx.exit(run_worker(context, options))
+
+
+def this_host(declared: tuple[str, ...]) -> str:
+    """Return which of the ``declared`` hosts this machine is, by its full or short name.
+
+    Raises UsageError when it is none of them.
+    """
+    full = socket.gethostname()
+    for name in (full, full.partition(".")[0]):
+        if name in declared:
+            return name
+    raise UsageError(
+        f"this machine is `{full}`, which is no host of the fleet file",
+        hint=f"add `--host NAME`; hosts: {', '.join(declared)}",
+    )

@@ -1,0 +1,159 @@
+"""How does a worker consume? As Celery does, behind the gate, and without declaring anything.
+
+Provisioning has declared queues and delays; a worker has no right to. So Celery's step that declares its
+delayed delivery is left out, and what Celery would drop or acknowledge unread is dead-lettered instead.
+"""
+
+import logging
+import time
+from typing import Any
+
+from celery.worker.consumer import Consumer
+
+from fleet.worker.connection import COMPRESSION
+from fleet.worker.gate import NOT_UNDERSTOOD, Admit, Gate, Postpone, Reason, Refuse, Verdict
+from fleet.worker.handover import Original, Refused, dead_letter, postponed
+from fleet.worker.message import CONNECTION, QUEUE_HEADER, Delivery
+from fleet.worker.wire import UNREADABLE
+
+log = logging.getLogger(__name__)
+
+DELAYED_DELIVERY_STEP = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
+#: seconds between notes that the event loop turns
+TICK_SECONDS = 1.0
+
+
+class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
+    """Celery's consumer with a gate in front of it."""
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # celery ships no types
+        """Celery's steps without the one that declares delayed delivery."""
+
+        default_steps = tuple(
+            step for step in Consumer.Blueprint.default_steps if step != DELAYED_DELIVERY_STEP
+        )
+
+    #: seconds since the epoch when the event loop last turned
+    loop_tick: float | None = None
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Note every second that the event loop turns; Celery calls this for each connection."""
+        super().register_with_event_loop(hub)
+        hub.timer.call_repeatedly(TICK_SECONDS, self._tick)
+        self._tick()
+
+    def create_task_handler(self, **options: Any) -> Any:
+        """Return what is called with each message: the gate, then Celery's own handler."""
+        admit = super().create_task_handler(**options)
+        gate = Gate(
+            queues=self.app.declared_queues,
+            known_tasks=frozenset(self.app.tasks),
+            native=not self.app.fleet_context.is_redis,
+        )
+
+        def receive(message: Any) -> None:
+            queue = self._queue_of(message)
+            message.delivery_info.update({QUEUE_HEADER: queue, CONNECTION: self.restart_count})
+            verdict = _judge(gate, _delivery(message, queue))
+            self.app.telemetry.received(message, queue, verdict)
+            match verdict:
+                case Admit():
+                    admit(message)
+                case Refuse():
+                    self._refuse(message, queue, verdict)
+                case Postpone():
+                    self._postpone(message, queue, verdict)
+
+        return receive
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Dead-letter what cannot be unpacked; Celery would acknowledge it away."""
+        queue = self._queue_of(message)
+        if queue is None:
+            # A broadcast of remote control, which has no queue of its own to be dead-lettered from.
+            super().on_decode_error(message, exc)
+            return
+        refusal = Refuse(reason=Reason.UNDECODABLE, detail=type(exc).__name__)
+        self.app.telemetry.received(message, queue, refusal)
+        self._refuse(message, queue, refusal)
+
+    def _queue_of(self, message: Any) -> str | None:
+        """Return the queue that ``message`` was consumed from: the consumer tag is the broker's word."""
+        if self.app.fleet_context.is_redis:
+            key = message.delivery_info.get("routing_key")
+            return key if key in self.app.declared_queues else None
+        tag = message.delivery_info.get("consumer_tag")
+        tags = self.task_consumer._active_tags.items()
+        return next((queue for queue, active in tags if active == tag), None)
+
+    def _refuse(self, message: Any, queue: str | None, refusal: Refuse) -> None:
+        level = logging.ERROR if refusal.reason in NOT_UNDERSTOOD else logging.WARNING
+        fields = {"queue": queue, "reason": refusal.reason.value, "detail": refusal.detail}
+        log.log(level, "message refused", extra={"event": "message_refused", "fields": fields})
+        context = self.app.fleet_context
+        dead_letters = next((q.dead_letter_queue for q in context.queues if q.name == queue), None)
+        if dead_letters is None or context.is_redis or refusal.reason is Reason.UNREADABLE:
+            # Nothing to copy, or nowhere to put it: the broker itself moves what is rejected.
+            self._settle(message, placed=False)
+            return
+        refused = Refused(
+            reason=refusal.reason.value,
+            detail=refusal.detail,
+            host=context.host,
+            worker=context.node_name,
+            queue=str(queue),
+            time=time.time(),
+        )
+        self._hand_over(message, dead_letter(_original(message), refused, dead_letter_queue=dead_letters))
+
+    def _postpone(self, message: Any, queue: str | None, verdict: Postpone) -> None:
+        copy = postponed(_original(message), queue_name=str(queue), delay_seconds=verdict.delay_seconds)
+        self._hand_over(message, copy)
+
+    def _hand_over(self, message: Any, copy: Any) -> None:
+        def settle(*, placed: bool) -> None:
+            self.call_soon(self._settle, message, placed=placed)
+
+        self.app.handover.place(copy, settle)
+
+    def _settle(self, message: Any, *, placed: bool) -> None:
+        if placed:
+            message.ack_log_error(log, self.connection_errors)
+        else:
+            message.reject_log_error(log, self.connection_errors, requeue=False)
+
+    def _tick(self) -> None:
+        self.loop_tick = time.time()
+
+
+def _judge(gate: Gate, delivery: Delivery) -> Verdict:
+    try:
+        return gate.judge(delivery, now=time.time())
+    except Exception as error:  # noqa: BLE001 - a message that the gate stumbles over is refused, whatever it is
+        return Refuse(reason=Reason.MALFORMED, detail=type(error).__name__)
+
+
+def _delivery(message: Any, queue: str | None) -> Delivery:
+    return Delivery(
+        queue=queue,
+        routing_key=str(message.delivery_info.get("routing_key", "")),
+        headers=message.headers,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        unreadable=message.properties.get("type") == UNREADABLE,
+        compressed="compression" in message.headers or COMPRESSION in message.delivery_info,
+        decode=message.decode,
+    )
+
+
+def _original(message: Any) -> Original:
+    body = message.body
+    info = message.delivery_info
+    packed = {"compression": info[COMPRESSION]} if COMPRESSION in info else {}
+    return Original(
+        exchange=str(info.get("exchange", "")),
+        routing_key=str(info.get("routing_key", "")),
+        body=body.encode() if isinstance(body, str) else bytes(body),
+        headers=message.headers | packed,
+        properties=message.properties,
+    )

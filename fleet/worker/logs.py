@@ -1,0 +1,102 @@
+"""What does a worker write about itself? ``key=value`` lines, with no argument and no secret in them."""
+
+import logging
+import time
+import warnings
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from celery import signals
+from celery.app import trace
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
+
+#: Celery's own lines about tasks → event; what they would show of arguments and results is left out
+TASK_EVENTS: Mapping[str, str] = MappingProxyType(
+    {
+        trace.LOG_RECEIVED: "task_received",
+        trace.LOG_SUCCESS: "task_succeeded",
+        trace.LOG_FAILURE: "task_failed",
+        trace.LOG_INTERNAL_ERROR: "task_failed",
+        trace.LOG_IGNORED: "task_ignored",
+        trace.LOG_REJECTED: "task_rejected",
+        trace.LOG_RETRY: "task_retry",
+    }
+)
+#: what may be shown of a task; ``exc`` is the error's own text
+_TASK_FIELDS = ("name", "id", "runtime", "exc")
+#: loggers whose INFO is chatter to an operator
+_QUIETER = ("kombu", "amqp", "celery.worker.consumer.tasks")
+
+
+class KeyValueFormatter(logging.Formatter):
+    """Writes a record as ``key=value`` fields on one line; a traceback follows indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line for ``record``."""
+        fields = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "event": getattr(record, "event", "log"),
+            **self._told(record),
+        }
+        line = " ".join(f"{name}={quoted(value)}" for name, value in fields.items() if value is not None)
+        if record.exc_info and record.exc_info[0]:
+            line += "\n" + "\n".join(
+                f"  {each}" for each in self.formatException(record.exc_info).splitlines()
+            )
+        return line
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+        """Return the record's time in UTC, to the millisecond."""
+        del datefmt
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        return f"{moment}.{int(record.msecs):03d}Z"
+
+    def _told(self, record: logging.LogRecord) -> dict[str, Any]:
+        data = getattr(record, "data", None)
+        event = TASK_EVENTS.get(record.msg) or TASK_EVENTS.get(record.msg.rstrip("\n"))
+        if isinstance(data, dict) and event:
+            told = {name: data[name] for name in _TASK_FIELDS if name in data}
+            return {"event": event, "task": told.pop("name", None), **told}
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        return {**fields, "logger": record.name, "message": record.getMessage()}
+
+
+def quoted(value: object) -> str:
+    """Return ``value`` as one word: as it is where it is a plain one, else quoted with its escapes."""
+    if isinstance(value, float):
+        value = f"{value:.3f}"
+    text = str(value)
+    if text and all(c.isalnum() or c in "._-:/@+[]{}<>(),*#" for c in text):
+        return text
+    escaped = "".join(_escape(c) for c in text)
+    return f'"{escaped}"'
+
+
+def log_to_stderr(level: str) -> None:
+    """Send this process's log lines to stderr, and keep Celery from setting up its own."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(KeyValueFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    if level.upper() != "DEBUG":
+        for name in _QUIETER:
+            logging.getLogger(name).setLevel(logging.WARNING)
+    # What they advise is decided by the settings, and their advice (``--uid``) is none that can be followed.
+    for advice in (SecurityWarning, CPendingDeprecationWarning):
+        warnings.simplefilter("ignore", advice)
+    logging.captureWarnings(True)  # noqa: FBT003 - the standard library's signature
+    # Its mere presence tells Celery that logging is somebody else's.
+    signals.setup_logging.connect(_keep, weak=False)
+
+
+def _keep(**options: Any) -> None:
+    del options
+
+
+def _escape(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
