@@ -24,7 +24,14 @@ Examples:
     show_envvar=True,
     help="Which host of the fleet file this is.  [default: this machine's name]",
 )
-@click.option("--instance", type=click.Choice(["a", "b"]), default="a", show_default=True, show_envvar=True)
+@click.option(
+    "--instance",
+    type=click.Choice(["a", "b"]),
+    default="a",
+    show_default=True,
+    show_envvar=True,
+    help="Which of two instances that may run side by side, each with a name and a port of its own.",
+)
 @click.option(
     "-l",
     "--loglevel",
@@ -32,6 +39,7 @@ Examples:
     default="info",
     show_default=True,
     show_envvar=True,
+    help="Least serious lines to write to stderr.",
 )
 @click.option(
     "--trace-tasks",
