@@ -37,6 +37,14 @@ class WorkerContext:
         return self.worker.metrics_port and self.worker.metrics_port + INSTANCE_PORTS[self.instance]
 
     @property
+    def metrics_address(self) -> str:
+        """Return the address to serve metrics on: loopback for a host on loopback, else every interface."""
+        declared = self.fleet.host(self.host)
+        if declared is not None and declared.address.startswith("127."):
+            return declared.address
+        return "0.0.0.0"  # noqa: S104 - Prometheus scrapes from another host
+
+    @property
     def queues(self) -> tuple[BrokerQueue, ...]:
         """Return the broker queues that this worker consumes."""
         return worker_queues(self.fleet, self.worker.name, self.host)

@@ -27,8 +27,6 @@ class WorkerOptions:
     #: log arguments, timing and the locals of a failing frame, secrets masked
     trace_tasks: bool = False
     metrics: bool = True
-    #: address of the metrics server
-    metrics_address: str = "0.0.0.0"  # noqa: S104 - Prometheus scrapes from another host
     #: how long to wait for a broker at the start
     wait_seconds: float = WAIT_SECONDS
 
@@ -67,7 +65,7 @@ def _instrument(
     register_ledger(registry, context.fleet.state_dir, host=context.host)
     if not options.metrics or not context.metrics_port:
         return None
-    server = MetricsServer(registry, health, options.metrics_address, context.metrics_port)
+    server = MetricsServer(registry, health, context.metrics_address, context.metrics_port)
     server.start()
     return server
 
