@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias, Union
 
 #: what a configuration file is made of
-Plain: TypeAlias = Union[str, int, float, bool, Sequence["Plain"], Mapping[str, "Plain"], None]  # noqa: UP007 - quoted names cannot be joined by |
+Plain: TypeAlias = Union[str, int, bool, Sequence["Plain"], Mapping[str, "Plain"], None]  # noqa: UP007 - quoted names cannot be joined by |
 
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
 _RESERVED = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})

@@ -57,9 +57,9 @@ def _instrument(
     app.telemetry = Telemetry(host=context.host, worker=context.node_name, metrics=metrics)
     health.lost = lambda: app.telemetry.lost
     for task in app.tasks:
-        for queue in app.declared_queues.values():
+        for name, queue in app.declared_queues.items():
             if allows(queue, task):
-                metrics.prepare(task, queue.name)
+                metrics.prepare(task, name)
     register_worker(registry, health.snapshot)
     register_declared(registry, context.fleet)
     register_ledger(registry, context.fleet.state_dir, host=context.host)
