@@ -3,16 +3,15 @@
 Everything that can be known from the fleet file is checked here, before anything is sent.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 
 from fleet.config.problems import did_you_mean
 from fleet.errors import UsageError
+from fleet.mail.address import parse_address
+from fleet.mail.names import check_template_name
 from fleet.model import BACKUP_TASK, SEND_MAIL_TASK, Backup, Fleet
 from fleet.publish.message import TaskMessage, new_task_id, task_id_for_key
 from fleet.routes import route
-
-_TEMPLATE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def task_message(
@@ -82,10 +81,8 @@ def mail_message(
     """
     if fleet.mail is None:
         raise UsageError(f"{fleet.source} has no `[mail]`, so there is nothing to send it with")
-    if not _TEMPLATE_NAME.fullmatch(template):
-        raise UsageError(
-            f"`{template}` is no template's name", hint="names have letters, digits, `.`, `_` and `-`"
-        )
+    check_template_name(template)
+    parse_address(to)
     kwargs = {"to": to, "template": template, "context": dict(context)}
     return task_message(fleet, SEND_MAIL_TASK, kwargs=kwargs, queue=fleet.mail.queue, key=key)
 

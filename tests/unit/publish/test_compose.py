@@ -86,7 +86,7 @@ def test_without_a_key_every_task_is_another() -> None:
         ),
         (
             lambda: mail_message(FLEET, to="a@example.org", template="../x", context={}),
-            "no template",
+            "not the name of a mail template",
             "letters",
         ),
     ],
