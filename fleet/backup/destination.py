@@ -24,7 +24,7 @@ MIN_FREE_INODES = 1000
 
 
 def check_sources(backup: Backup) -> None:
-    """Raise BackupRefused for a source that is missing, a symbolic link, or holds the destination."""
+    """Raise BackupRefused for a source that is missing, behind a symbolic link, or holds the destination."""
     for source in backup.sources:
         try:
             mode = os.lstat(source).st_mode
@@ -33,10 +33,11 @@ def check_sources(backup: Backup) -> None:
                 f"source `{source}` of backup `{backup.name}` cannot be read: {error.strerror}",
                 hint=f"check `ls -ld {shlex.quote(source)}` on the host",
             ) from error
-        if stat.S_ISLNK(mode):
+        real = os.path.realpath(source)
+        if stat.S_ISLNK(mode) or real != posixpath.normpath(source):
             raise BackupRefused(
-                f"source `{source}` of backup `{backup.name}` is a symbolic link",
-                hint=f"name what it points to: `{os.path.realpath(source)}`",
+                f"source `{source}` of backup `{backup.name}` leads through a symbolic link",
+                hint=f"name the path itself: `{real}`",
             )
         _check_apart(backup, source)
 
@@ -63,7 +64,7 @@ def check_room(places: Layout, *, hard_links: bool) -> None:
 
     Called with the lock held: the probe writes files.
     """
-    if has_no_space(places.root):
+    if _has_no_space(places.root):
         free = os.statvfs(places.root)
         raise BackupRefused(
             f"`{places.root}` has {free.f_bavail * free.f_frsize} bytes and {free.f_favail} inodes left",
@@ -93,7 +94,7 @@ def make_own_directory(directory: Path) -> None:
         )
 
 
-def has_no_space(directory: Path) -> bool:
+def _has_no_space(directory: Path) -> bool:
     """Tell whether the file system of ``directory`` is as good as full, in bytes or in inodes."""
     free = os.statvfs(directory)
     free_bytes = free.f_bavail * free.f_frsize
@@ -133,13 +134,12 @@ def _holder(descriptor: int) -> str:
 
 
 def _check_apart(backup: Backup, source: str) -> None:
-    destination, real = os.path.realpath(backup.destination), os.path.realpath(source)
-    if is_inside(destination, real) and not is_excluded(backup.destination, backup.excludes):
+    if is_inside(backup.destination, source) and not is_excluded(backup.destination, backup.excludes):
         raise BackupRefused(
             f"destination `{backup.destination}` of backup `{backup.name}` lies inside its source `{source}`",
             hint=f'add "{backup.destination}" to `excludes`, or choose another destination',
         )
-    if is_inside(real, destination):
+    if is_inside(source, backup.destination):
         raise BackupRefused(
             f"source `{source}` of backup `{backup.name}` lies inside its destination `{backup.destination}`",
             hint="choose another destination",

@@ -7,7 +7,6 @@ and ``--max-delete`` holds should the source change between the two.
 from dataclasses import replace
 
 from fleet.backup import store
-from fleet.backup.destination import has_no_space
 from fleet.backup.disk import flush_file_system, write_durably
 from fleet.backup.manifest import Manifest, Outcome, SourceCopy, render
 from fleet.backup.sources import Finished, Run, copy_source, describe
@@ -42,7 +41,7 @@ def _copy(run: Run, source: str, *, dry_run: bool, max_delete: int | None) -> So
     copy = copy_source(
         run, source, target=run.places.mirror_tree, delete=True, max_delete=max_delete, dry_run=dry_run
     )
-    stopped = stop_reason(copy, disk_is_full=has_no_space(run.places.root))
+    stopped = stop_reason(copy)
     if stopped is not None:
         raise stopped
     return copy

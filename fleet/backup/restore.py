@@ -165,7 +165,7 @@ def _check_ending(part: Part, exit_code: int, problems: tuple[str, ...]) -> None
         transferred_bytes=0,
         problems=problems,
     )
-    stopped = stop_reason(copy, disk_is_full=False)
+    stopped = stop_reason(copy)
     if stopped is not None:
         raise stopped
     if ending(exit_code) is not Ending.COMPLETE:

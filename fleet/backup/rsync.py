@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from errno import EDQUOT, ENOSPC
 
 #: rsync takes no more reference directories than this
 MAX_LINK_DESTS = 20
@@ -184,6 +185,11 @@ def vanished_path(line: str) -> str | None:
     """Return the path of a file that went away while it was read, or None when ``line`` says otherwise."""
     match = _VANISHED.match(line)
     return match[1] if match else None
+
+
+def says_disk_is_full(line: str) -> bool:
+    """Tell whether ``line`` ends in the error number of a full disk (ENOSPC) or a used-up quota (EDQUOT)."""
+    return line.endswith((f"({ENOSPC})", f"({EDQUOT})"))
 
 
 def is_summary(line: str) -> bool:

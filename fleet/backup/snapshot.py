@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fleet.backup import store
-from fleet.backup.destination import has_no_space
 from fleet.backup.failure import BackupFailed, BackupRefused
 from fleet.backup.layout import Layout, token
 from fleet.backup.manifest import Manifest, SourceCopy
@@ -41,7 +40,7 @@ def make_snapshot(run: Run) -> Finished:
 
 def _copy(run: Run, source: str, tree: Path, references: tuple[Path, ...]) -> SourceCopy:
     copy = copy_source(run, source, target=tree, link_dests=references)
-    stopped = stop_reason(copy, disk_is_full=has_no_space(run.places.root))
+    stopped = stop_reason(copy)
     if stopped is not None:
         raise stopped
     return copy

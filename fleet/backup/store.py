@@ -21,11 +21,16 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def snapshots(places: Layout) -> tuple[Manifest, ...]:
-    """Return the manifests of the finished snapshots, oldest first; anything else there is passed over."""
+    """Return the manifests of the finished snapshots, oldest first; anything else there is passed over.
+
+    Raises BackupFailed when they may not be read.
+    """
     try:
         names = sorted(entry.name for entry in places.snapshots.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
+    except PermissionError as error:
+        raise _unreadable(places.snapshots) from error
     read = {name: _read(places.snapshots / name / MANIFEST) for name in names if is_snapshot_name(name)}
     found = [manifest for name, manifest in read.items() if manifest and manifest.snapshot == name]
     return tuple(sorted(found, key=lambda manifest: (manifest.started, manifest.snapshot)))
@@ -163,8 +168,14 @@ def _retire(places: Layout, name: str) -> bool:
 def _read(path: Path) -> Manifest | None:
     try:
         return parse(path.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise _unreadable(path) from error
     except (OSError, UnicodeDecodeError, ManifestInvalid):
         return None
+
+
+def _unreadable(path: Path) -> BackupFailed:
+    return BackupFailed(f"`{path}` may not be read", hint="run it as the user that the worker runs as")
 
 
 def _boot_of(directory: Path) -> str | None:

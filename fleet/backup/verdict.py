@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fleet.backup.failure import BackupError, BackupFailed, BackupPartial, BackupPostponed, BackupRefused
 from fleet.backup.manifest import Manifest, Outcome, SourceCopy
-from fleet.backup.rsync import Ending, ending
+from fleet.backup.rsync import Ending, ending, says_disk_is_full
 from fleet.model import Backup
 
 #: files may go away while they are read; more than this share of a source, and more than this many, is a loss
@@ -12,17 +12,19 @@ VANISHED_SHARE = 0.05
 VANISHED_COUNT = 100
 
 
-def stop_reason(copy: SourceCopy, *, disk_is_full: bool) -> BackupError | None:
+def stop_reason(copy: SourceCopy) -> BackupError | None:
     """Return why the run must end with this source, or None when it may go on."""
     end = ending(copy.exit_code)
-    what = f"rsync of `{copy.path}` ended with {_code(copy.exit_code)}"
-    reason = f"{what}: {copy.problems[-1]}" if copy.problems else what
+    full = next((line for line in copy.problems if says_disk_is_full(line)), None)
+    if full is not None and end is not Ending.COMPLETE:
+        return BackupFailed(
+            f"the disk was full during the copy of `{copy.path}`: {full}",
+            hint="make room, or keep fewer snapshots (`retention`)",
+        )
     if end in (Ending.COMPLETE, Ending.VANISHED, Ending.INCOMPLETE):
         return None
-    if end is Ending.INPUT_OUTPUT and disk_is_full:
-        return BackupFailed(
-            f"the destination's disk is full; {reason}", hint="make room, or keep fewer snapshots"
-        )
+    what = f"rsync of `{copy.path}` ended with {_code(copy.exit_code)}"
+    reason = f"{what}: {copy.problems[0]}" if copy.problems else what
     if end is Ending.TOO_MANY_DELETIONS:
         return BackupRefused(reason, hint="raise `max_delete` if the files are gone on purpose")
     if end in (Ending.INPUT_OUTPUT, Ending.PASSING, Ending.STOPPED):

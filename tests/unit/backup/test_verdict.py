@@ -12,30 +12,37 @@ MIRROR = replace(ETC, kind="mirror", max_delete=5)
 
 @pytest.mark.parametrize("exit_code", [0, 23, 24])
 def test_a_run_goes_on_after_a_source_that_was_read_as_far_as_possible(exit_code: int) -> None:
-    assert stop_reason(source_copy(exit_code=exit_code), disk_is_full=False) is None
+    assert stop_reason(source_copy(exit_code=exit_code)) is None
 
 
 @pytest.mark.parametrize("exit_code", [10, 11, 12, 20, 30, 255, -9, -15])
 def test_what_may_pass_is_tried_again(exit_code: int) -> None:
-    error = stop_reason(source_copy(exit_code=exit_code), disk_is_full=False)
+    error = stop_reason(source_copy(exit_code=exit_code))
     assert isinstance(error, BackupPostponed)
     assert error.retry_seconds
 
 
 @pytest.mark.parametrize("exit_code", [1, 2, 5, 99])
 def test_what_will_not_pass_is_final_and_says_rsyncs_own_reason(exit_code: int) -> None:
-    error = stop_reason(source_copy(exit_code=exit_code, problems=("a", "b")), disk_is_full=False)
+    error = stop_reason(source_copy(exit_code=exit_code, problems=("a", "b")))
     assert isinstance(error, BackupFailed)
-    assert str(error).endswith(f"exit code {exit_code}: b")
+    assert str(error).endswith(f"exit code {exit_code}: a")
     assert error.retry_seconds is None
 
 
-def test_a_full_disk_is_final() -> None:
-    assert isinstance(stop_reason(source_copy(exit_code=11), disk_is_full=True), BackupFailed)
+@pytest.mark.parametrize("exit_code", [11, 12, 23])
+def test_a_full_disk_is_final_whatever_the_exit_code(exit_code: int) -> None:
+    problems = (
+        'rsync: [receiver] write failed on "/x": No space left on device (28)',
+        "rsync: broken pipe (32)",
+    )
+    error = stop_reason(source_copy(exit_code=exit_code, problems=problems))
+    assert isinstance(error, BackupFailed)
+    assert "No space left" in str(error)
 
 
 def test_a_signal_is_named() -> None:
-    assert "signal 9" in str(stop_reason(source_copy(exit_code=-9), disk_is_full=False))
+    assert "signal 9" in str(stop_reason(source_copy(exit_code=-9)))
 
 
 def test_files_that_went_away_leave_a_snapshot_good() -> None:
