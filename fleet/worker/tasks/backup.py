@@ -34,8 +34,8 @@ Summary = dict[str, str | int | bool | None]
 
 def register(app: Celery) -> None:
     """Add the tasks ``fleet.backup`` and ``fleet.restore`` to ``app``."""
-    app.task(_backup_task, name=BACKUP_TASK, base=FleetTask, bind=True)
-    app.task(_restore_task, name=RESTORE_TASK, base=FleetTask, bind=True)
+    app.task(_backup_task, name=BACKUP_TASK, base=FleetTask, bind=True, shared=False)
+    app.task(_restore_task, name=RESTORE_TASK, base=FleetTask, bind=True, shared=False)
 
 
 def back_up(context: WorkerContext, *, backup: str, task_id: str, clock: Clock) -> Summary:
