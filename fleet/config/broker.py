@@ -1,112 +1,97 @@
 """Which broker does the fleet file mean, by one URL or by several nodes?"""
 
-from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult
 
+from fleet.config.address import BrokerAddress, broker_address, check_http_url, split, url_password
+from fleet.config.locate import Path
 from fleet.config.problems import Problems
 from fleet.config.schema import BrokerTable
 from fleet.config.secret import Secrets
-from fleet.model import Broker, BrokerUser, Kind, Management, Node, SecretRef, Tls
-
-_PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Address:
-    node: Node
-    kind: Kind
-    vhost: str | None
-    user: str | None
+from fleet.model import Broker, BrokerUser, Kind, Management, SecretRef, Tls
 
 
 def broker(table: BrokerTable, secrets: Secrets, problems: Problems) -> Broker:
     """Return the broker that ``table`` declares, noting what is wrong."""
-    addresses = _addresses(table, problems)
-    first = addresses[0] if addresses else None
-    kind = first.kind if first else Kind.RABBITMQ
-    if any(address.kind is not kind for address in addresses):
-        problems.add(("broker", "nodes"), "RabbitMQ and Redis addresses are mixed")
-    if kind is Kind.REDIS and len(addresses) > 1:
-        problems.add(("broker", "nodes"), "several nodes need RabbitMQ; Redis takes one `url`")
-    _check_redis_keys(table, kind, problems)
-    _check_result_backend(table, problems)
+    addresses = _addresses(table, secrets, problems)
+    kind = addresses[0].kind if addresses else Kind.RABBITMQ
+    redis = kind is Kind.REDIS
+    _check_alike(addresses, problems)
+    result_url, result_password = _result_backend(table, secrets, problems)
     return Broker(
         nodes=tuple(address.node for address in addresses),
         kind=kind,
-        vhost=table.vhost or (first and first.vhost) or ("0" if kind is Kind.REDIS else "celery"),
-        user=table.user or (first and first.user) or ("" if kind is Kind.REDIS else "celery"),
-        password=_password(table, kind, secrets, problems),
+        vhost=_one_of("vhost", table.vhost, addresses, problems) or ("0" if redis else "celery"),
+        user=_one_of("user", table.user, addresses, problems) or ("" if redis else "celery"),
+        password=_password(table, addresses, secrets, problems),
         profile=table.profile,
         tls=_tls(table, addresses, problems),
         management=_management(table, secrets, problems),
         rabbitmqctl=tuple(table.rabbitmqctl) if table.rabbitmqctl else None,
         users=_users(table, secrets),
         visibility_timeout_seconds=table.visibility_timeout,
-        result_backend=table.result_backend,
-        result_password=secrets.optional(table.result_password, ("broker", "result_password")),
+        result_backend=result_url,
+        result_password=result_password,
     )
 
 
-def _addresses(table: BrokerTable, problems: Problems) -> tuple[_Address, ...]:
+def _addresses(table: BrokerTable, secrets: Secrets, problems: Problems) -> tuple[BrokerAddress, ...]:
     if (table.url is None) == (not table.nodes):
-        problems.add(
-            ("broker",),
-            "needs either `url` or `nodes`" if table.url is None else "has both `url` and `nodes`",
-            hint='such as url = "amqp://mq1:5672"',
-        )
+        message = "needs either `url` or `nodes`" if table.url is None else "has both `url` and `nodes`"
+        problems.add(("broker",), message, hint='such as url = "amqp://mq1:5672"')
         return ()
-    texts = [(("broker", "url"), table.url)] if table.url is not None else []
-    texts += [(("broker", "nodes", index), text) for index, text in enumerate(table.nodes)]  # type: ignore[misc]
-    found = (_address(text or "", path, problems) for path, text in texts)
+    texts: list[tuple[Path, str]] = [(("broker", "nodes", at), text) for at, text in enumerate(table.nodes)]
+    if table.url is not None:
+        texts = [(("broker", "url"), table.url)]
+    found = (broker_address(text, path, secrets, problems) for path, text in texts)
     return tuple(address for address in found if address)
 
 
-def _address(text: str, path: tuple[str | int, ...], problems: Problems) -> _Address | None:
-    parts = _split(text)
-    if parts is None or parts.scheme not in _PORTS or not parts.hostname:
-        problems.add(
-            path,
-            "is not a broker address",
-            hint="write amqp://host:5672, amqps://host:5671 or redis://host:6379/0",
-        )
-        return None
-    if parts.password is not None:
-        problems.add(
-            path,
-            "a password stands in the clear in the address",
-            hint='take it out and write password = "env:FLEET_BROKER_PASSWORD"',
-        )
-        return None
-    return _Address(
-        node=Node(host=parts.hostname, port=parts.port or _PORTS[parts.scheme], tls=parts.scheme == "amqps"),
-        kind=Kind.REDIS if parts.scheme == "redis" else Kind.RABBITMQ,
-        vhost=unquote(parts.path[1:]) or None,
-        user=unquote(parts.username) if parts.username else None,
-    )
+def _check_alike(addresses: tuple[BrokerAddress, ...], problems: Problems) -> None:
+    """Note where the addresses of several nodes do not go together."""
+    for position, address in enumerate(addresses):
+        first = addresses[0]
+        if address.kind is not first.kind:
+            problems.add(address.path, "RabbitMQ and Redis addresses are mixed")
+        elif position and address.kind is Kind.REDIS:
+            problems.add(address.path, "several nodes need RabbitMQ", hint="give Redis as one `url`")
+        elif address.node in [other.node for other in addresses[:position]]:
+            problems.add(address.path, "this node stands in the list already")
 
 
-def _split(text: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(text)
-        _ = parts.port  # raises when the port is no number
-    except ValueError:
-        return None
-    return parts
+def _one_of(
+    key: str, written: str | None, addresses: tuple[BrokerAddress, ...], problems: Problems
+) -> str | None:
+    """Return what ``[broker]`` and the addresses say about ``key``, noting where they disagree."""
+    chosen = written
+    for address in addresses:
+        value = getattr(address, key)
+        if chosen is not None and value is not None and value != chosen:
+            problems.add(
+                address.path,
+                f"gives {key} `{value}`, and elsewhere it is `{chosen}`",
+                hint=f'write it once: {key} = "{chosen}" in [broker]',
+            )
+        chosen = chosen or value
+    return chosen
 
 
-def _password(table: BrokerTable, kind: Kind, secrets: Secrets, problems: Problems) -> SecretRef | None:
-    if table.password is None and kind is Kind.RABBITMQ:
-        problems.add(
-            ("broker",), "`password` is missing", hint='such as password = "env:FLEET_BROKER_PASSWORD"'
-        )
-    return secrets.optional(table.password, ("broker", "password"))
+def _password(
+    table: BrokerTable, addresses: tuple[BrokerAddress, ...], secrets: Secrets, problems: Problems
+) -> SecretRef | None:
+    inside = next((address.password for address in addresses if address.password), None)
+    if table.password is not None:
+        return secrets.required(table.password, ("broker", "password"))
+    if inside is None and addresses and addresses[0].kind is Kind.RABBITMQ:
+        hint = 'such as password = "env:FLEET_BROKER_PASSWORD"'
+        problems.add(("broker",), "`password` is missing", hint=hint)
+    return inside
 
 
-def _tls(table: BrokerTable, addresses: tuple[_Address, ...], problems: Problems) -> Tls | None:
+def _tls(table: BrokerTable, addresses: tuple[BrokerAddress, ...], problems: Problems) -> Tls | None:
     if table.tls is None:
         return None
-    if addresses and not all(address.node.tls for address in addresses):
-        problems.add(("broker", "tls"), "TLS files are given, but an address is not amqps://")
+    if not all(address.node.tls for address in addresses):
+        problems.add(("broker", "tls"), "TLS files are given, but not every address begins with amqps://")
     if (table.tls.cert is None) != (table.tls.key is None):
         problems.add(("broker", "tls"), "`cert` and `key` go together")
     return Tls(ca=table.tls.ca, cert=table.tls.cert, key=table.tls.key)
@@ -116,14 +101,7 @@ def _management(table: BrokerTable, secrets: Secrets, problems: Problems) -> Man
     declared = table.management
     if declared is None:
         return None
-    path = ("broker", "management", "url")
-    parts = _split(declared.url)
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        problems.add(path, f"`{declared.url}` is not an http or https URL", hint="such as https://mq1:15671")
-    elif parts.password is not None or parts.username is not None:
-        problems.add(
-            path, "credentials stand in the URL", hint="use `user` and `password` of [broker.management]"
-        )
+    check_http_url(declared.url, ("broker", "management", "url"), problems, example="https://mq1:15671")
     return Management(
         url=declared.url.rstrip("/"),
         user=declared.user,
@@ -144,27 +122,25 @@ def _users(table: BrokerTable, secrets: Secrets) -> tuple[BrokerUser, ...]:
     )
 
 
-def _check_redis_keys(table: BrokerTable, kind: Kind, problems: Problems) -> None:
-    if kind is Kind.RABBITMQ:
-        if table.visibility_timeout is not None:
-            problems.add(("broker", "visibility_timeout"), "applies to Redis only")
-        return
-    for key in ("management", "rabbitmqctl", "users", "tls"):
-        if getattr(table, key):
-            problems.add(("broker", key), "applies to RabbitMQ only, and the broker is Redis")
-
-
-def _check_result_backend(table: BrokerTable, problems: Problems) -> None:
+def _result_backend(
+    table: BrokerTable, secrets: Secrets, problems: Problems
+) -> tuple[str | None, SecretRef | None]:
+    """Return the URL of the result backend without its password, and the password."""
+    path = ("broker", "result_backend")
+    password = secrets.optional(table.result_password, ("broker", "result_password"))
     if table.result_backend is None:
-        return
-    parts = _split(table.result_backend)
+        if password is not None:
+            problems.add(("broker", "result_password"), "has no effect without `result_backend`")
+        return None, password
+    parts = split(table.result_backend)
     if parts is None or parts.scheme not in ("redis", "rediss") or not parts.hostname:
-        problems.add(
-            ("broker", "result_backend"), "is not a Redis URL", hint="such as redis://127.0.0.1:6379/1"
-        )
-    elif parts.password is not None:
-        problems.add(
-            ("broker", "result_backend"),
-            "a password stands in the clear in the address",
-            hint='take it out and write result_password = "env:NAME"',
-        )
+        problems.add(path, "is not a Redis URL", hint="such as redis://127.0.0.1:6379/1")
+        return None, password
+    inside = url_password(parts, path, "result_password", secrets)
+    return _without_password(parts), password or inside
+
+
+def _without_password(parts: SplitResult) -> str:
+    user, _, place = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    return parts._replace(netloc=f"{name}@{place}" if name else place).geturl()

@@ -6,14 +6,16 @@ from types import MappingProxyType
 
 from fleet.config.broker import broker
 from fleet.config.problems import Problems
-from fleet.config.schema import BackupTable, FleetFile, QueueTable, ScheduleTable
+from fleet.config.schema import BackupTable, FleetFile, QueueTable, ScheduleTable, WorkerTable
 from fleet.config.secret import Secrets
 from fleet.model import (
     BACKUP_TASK,
+    SLOT_PORT_STEP,
     Backup,
     Fleet,
     Host,
     Mail,
+    Pool,
     Queue,
     Retention,
     ScheduleEntry,
@@ -28,6 +30,8 @@ from fleet.routes import default_tasks
 #: queues that every fleet has unless it redefines them
 BUILT_IN_QUEUES = ("backup", "email", "default")
 FIRST_METRICS_PORT = 9540
+#: by kind of security
+_SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
 def convert(file: FleetFile, *, source: str, secrets: Secrets, problems: Problems) -> Fleet:
@@ -58,11 +62,20 @@ def convert(file: FleetFile, *, source: str, secrets: Secrets, problems: Problem
 
 def _queues(file: FleetFile) -> tuple[Queue, ...]:
     names = [name for name in BUILT_IN_QUEUES if name not in file.queues] + list(file.queues)
-    # Default workers serve every queue; with [workers], a built-in queue that none serves is left out.
+    # Default workers serve every queue; with [workers], a built-in queue that nothing uses is left out.
     if file.workers:
-        served = {queue for worker in file.workers.values() for queue in worker.queues}
-        names = [name for name in names if name in file.queues or name in served]
+        used = _used_queues(file)
+        names = [name for name in names if name in file.queues or name in used]
     return tuple(_queue(name, file.queues.get(name, QueueTable()), file) for name in names)
+
+
+def _used_queues(file: FleetFile) -> frozenset[str]:
+    """Return the names of the queues that some other table goes by."""
+    served = {queue for worker in file.workers.values() for queue in worker.queues}
+    mail = {file.mail.queue} if file.mail else set()
+    return frozenset(
+        served | mail | {backup.queue for backup in file.backups.values()} | {*file.tasks.routes.values()}
+    )
 
 
 def _queue(name: str, table: QueueTable, file: FleetFile) -> Queue:
@@ -93,16 +106,24 @@ def _workers(file: FleetFile, queues: tuple[Queue, ...]) -> tuple[Worker, ...]:
             hosts=tuple(table.hosts),
             queues=tuple(table.queues),
             pool=table.pool,
-            concurrency=table.concurrency or (1 if long.intersection(table.queues) else 2),
+            concurrency=table.concurrency or _pool_size(table, is_long=bool(long.intersection(table.queues))),
             metrics_port=table.metrics_port or next(ports),
         )
         for name, table in file.workers.items()
     )
 
 
+def _pool_size(table: WorkerTable, *, is_long: bool) -> int:
+    return 1 if is_long or table.pool is Pool.SOLO else 2
+
+
 def _free_ports(file: FleetFile) -> Iterator[int]:
-    taken = {worker.metrics_port for worker in file.workers.values()}
-    return (port for port in range(FIRST_METRICS_PORT, FIRST_METRICS_PORT + 1000) if port not in taken)
+    """Yield ports whose second instance's port is free, too."""
+    taken = {worker.metrics_port for worker in file.workers.values() if worker.metrics_port}
+    for port in range(FIRST_METRICS_PORT, 65535 - SLOT_PORT_STEP):
+        if taken.isdisjoint((port, port + SLOT_PORT_STEP, port - SLOT_PORT_STEP)):
+            taken.add(port)
+            yield port
 
 
 def _default_workers(queues: tuple[Queue, ...]) -> tuple[Worker, ...]:
@@ -155,7 +176,7 @@ def _mail(file: FleetFile, secrets: Secrets, source: str) -> Mail | None:
         if smtp is None
         else Smtp(
             host=smtp.host,
-            port=smtp.port,
+            port=smtp.port or _SMTP_PORTS[smtp.security],
             security=smtp.security,
             user=smtp.user,
             password=secrets.optional(smtp.password, ("mail", "smtp", "password")),

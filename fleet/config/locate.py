@@ -18,6 +18,13 @@ def locate(text: str) -> Mapping[Path, int]:
     return _Scanner(text).scan()
 
 
+def last_key(text: str) -> Path:
+    """Return the path of the last table or key that ``text`` declares, perhaps for the second time."""
+    scanner = _Scanner(text)
+    scanner.scan()
+    return scanner.last
+
+
 class _Scanner:
     def __init__(self, text: str) -> None:
         # A sentinel saves every look ahead its check for the end.
@@ -26,14 +33,15 @@ class _Scanner:
         self.line = 1
         self.found: dict[Path, int] = {}
         self.counts: dict[Path, int] = {}
+        self.last: Path = ()
 
     def scan(self) -> Mapping[Path, int]:
         table: Path = ()
         while self._skip(" \t\n"):
             if self.text[self.at] == "[":
-                table = self._header()
+                table = self.last = self._header()
             else:
-                self._pair(table)
+                self.last = self._pair(table)
         return self.found
 
     def _skip(self, blank: str) -> bool:
@@ -96,12 +104,13 @@ class _Scanner:
             self.at += 1
         return self.text[start : self.at]
 
-    def _pair(self, table: Path) -> None:
+    def _pair(self, table: Path) -> Path:
         path = (*table, *self._key())
         self._remember(path)
         self._advance(1)  # the equals sign
         self._skip(" \t")
         self._value(path)
+        return path
 
     def _value(self, path: Path) -> None:
         character = self.text[self.at]

@@ -6,6 +6,9 @@ from difflib import get_close_matches
 from fleet.config.locate import Path
 from fleet.errors import Problem
 
+#: names that a hint lists where none of them is close
+_MOST_NAMES = 12
+
 
 class Problems:
     """Collects problems by key path and gives them out in the order of the file."""
@@ -47,10 +50,16 @@ def dotted(path: Path) -> str:
     return text
 
 
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return which of ``known`` was probably meant by ``name``, or None."""
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """Return a hint that names the closest of ``known``, or lists all where none is close."""
-    names = list(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return f"known: {', '.join(names)}" if names else None
+    """Return a hint that names the closest of ``known``, or lists them where none is close."""
+    names = list(dict.fromkeys(known))
+    close = closest(name, names)
+    if close is not None:
+        return f"did you mean `{close}`?"
+    more = ", …" if len(names) > _MOST_NAMES else ""
+    return f"known: {', '.join(names[:_MOST_NAMES])}{more}" if names else None

@@ -7,17 +7,33 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fleet.config.values import AbsolutePath, Duration, HostName, Name, Size
-from fleet.model import Pool, Profile
+from fleet.config.values import (
+    AbsolutePath,
+    Address,
+    Duration,
+    HostName,
+    Line,
+    Name,
+    Size,
+    Timeout,
+    Window,
+    Word,
+)
+from fleet.model import SLOT_PORT_STEP, Pool, Profile
 
 _Port = Annotated[int, Field(ge=1, le=65535)]
-_Many = Annotated[list[str], Field(min_length=1)]
+#: leaves room for the port of the worker's second instance
+_MetricsPort = Annotated[int, Field(ge=1, le=65535 - SLOT_PORT_STEP)]
+_Count = Annotated[int, Field(ge=0)]
+_Many = Annotated[list[Word], Field(min_length=1)]
 
 
 class Table(BaseModel):
     """A table of the fleet file: unknown keys are errors, values keep their type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class FleetTable(Table):
@@ -25,7 +41,7 @@ class FleetTable(Table):
 
     name: Name = "fleet"
     """Name of the fleet; a label on its metrics."""
-    timezone: str = "UTC"
+    timezone: Word = "UTC"
     """IANA time zone of the schedule, such as `Europe/Berlin`."""
     state_dir: AbsolutePath = "/var/lib/fleet"
     """Directory on each host for the ledger and beat's memory."""
@@ -47,7 +63,7 @@ class ManagementTable(Table):
 
     url: str
     """Base URL, such as `https://mq1:15671`."""
-    user: str
+    user: Word
     """A broker user with the tag `administrator`."""
     password: str
     """Reference to its password."""
@@ -62,7 +78,7 @@ class UserTable(Table):
     """`publisher` may only enqueue, `observer` only read the journal, `operator` inspect workers."""
     password: str
     """Reference to the user's password."""
-    queues: list[str] = []
+    queues: list[Word] = []
     """Publisher only: the queues it may publish to; all when left out."""
 
 
@@ -73,9 +89,9 @@ class BrokerTable(Table):
     """Address of one broker: `amqp://host:5672`, `amqps://host:5671` or `redis://host:6379/0`."""
     nodes: list[str] = []
     """Addresses of several nodes of one RabbitMQ cluster, instead of `url`."""
-    vhost: str | None = None
+    vhost: Line | None = None
     """RabbitMQ vhost; `celery` when left out."""
-    user: str | None = None
+    user: Word | None = None
     """The fleet's own broker user; `celery` when left out."""
     password: str | None = None
     """Reference to its password: `env:NAME`, `file:/path` or `credential:name`."""
@@ -83,7 +99,7 @@ class BrokerTable(Table):
     """`least-privilege`, or `open` (tag administrator and `.* .* .*`)."""
     tls: TlsTable | None = None
     management: ManagementTable | None = None
-    rabbitmqctl: _Many | None = None
+    rabbitmqctl: Annotated[list[Line], Field(min_length=1)] | None = None
     """Command that starts rabbitmqctl, for provisioning without the management plugin."""
     users: dict[Name, UserTable] = {}
     visibility_timeout: Duration | None = None
@@ -97,7 +113,7 @@ class BrokerTable(Table):
 class HostTable(Table):
     """A machine that runs workers."""
 
-    address: str | None = None
+    address: Address | None = None
     """DNS name or IP address; the host's name when left out."""
     labels: list[Name] = []
     """Labels, used as `@label` wherever hosts are named."""
@@ -106,7 +122,7 @@ class HostTable(Table):
 class QueueTable(Table):
     """A routed queue, with its dead-letter queue."""
 
-    tasks: list[str] | None = None
+    tasks: list[Word] | None = None
     """Names or globs of the tasks that may run from this queue; by default what is routed to it."""
     long: bool | None = None
     """Long tasks: the queue has workers of its own, and a redelivery never starts a second run."""
@@ -134,9 +150,9 @@ class WorkerTable(Table):
     pool: Pool = Field(default=Pool.PREFORK, strict=False)
     """`prefork`, `threads` or `solo`."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """Pool size; 2, or 1 for a long queue."""
-    metrics_port: _Port | None = None
-    """TCP port of `/metrics`; counted up from 9540 when left out."""
+    """Pool size; 2, or 1 for a long queue and for the pool `solo`."""
+    metrics_port: _MetricsPort | None = None
+    """TCP port of `/metrics`, and 100 above it for a second instance; counted up from 9540 when left out."""
 
 
 class RetentionTable(Table):
@@ -144,11 +160,11 @@ class RetentionTable(Table):
 
     last: Annotated[int, Field(ge=1)] = 7
     """Newest snapshots to keep."""
-    daily: Annotated[int, Field(ge=0)] = 7
+    daily: _Count = 7
     """Days of which one snapshot is kept."""
-    weekly: Annotated[int, Field(ge=0)] = 4
+    weekly: _Count = 4
     """Weeks of which one snapshot is kept."""
-    monthly: Annotated[int, Field(ge=0)] = 6
+    monthly: _Count = 6
     """Months of which one snapshot is kept."""
 
 
@@ -163,7 +179,7 @@ class BackupTable(Table):
     """Directory for the copies; each host and backup has its own below it."""
     kind: Literal["snapshot", "mirror"] = "snapshot"
     """`snapshot` (dated, atomic, hard-linked) or `mirror` (one copy; deletions follow the source)."""
-    queue: str = "backup"
+    queue: Word = "backup"
     """Queue that carries it; must be per host."""
     excludes: list[str] = []
     """rsync exclude patterns; one that begins with `/` is a path of the host."""
@@ -176,29 +192,29 @@ class BackupTable(Table):
     retention: RetentionTable = RetentionTable()
     max_age: Duration = 93_600
     """Alert when the last success is older; 26h."""
-    min_files: Annotated[int, Field(ge=0)] = 1
+    min_files: _Count = 1
     """Refuse a run that finds fewer files in the sources."""
-    max_delete: Annotated[int, Field(ge=0)] = 1000
+    max_delete: _Count = 1000
     """Mirror only: refuse a run that would delete more files."""
 
 
 class SmtpTable(Table):
     """An SMTP submission server."""
 
-    host: str
+    host: Address
     """DNS name or IP address."""
-    port: _Port = 587
-    """TCP port."""
+    port: _Port | None = None
+    """TCP port; 587, or 465 for `tls` and 25 for `none`."""
     security: Literal["starttls", "tls", "none"] = "starttls"
     """`starttls`, `tls`, or `none` on loopback only."""
-    user: str | None = None
+    user: Line | None = None
     """User name for AUTH."""
     password: str | None = None
     """Reference to its password."""
     ca: AbsolutePath | None = None
     """CA bundle (PEM); the system's when left out."""
-    timeout: Annotated[float, Field(gt=0)] = 30.0
-    """Seconds that one step of the conversation may take."""
+    timeout: Timeout = 30.0
+    """How long one step of the conversation may take."""
 
 
 class SendGridTable(Table):
@@ -208,20 +224,20 @@ class SendGridTable(Table):
     """Reference to the API key."""
     url: str = "https://api.sendgrid.com"
     """Base URL."""
-    timeout: Annotated[float, Field(gt=0)] = 30.0
-    """Seconds to wait for an answer."""
+    timeout: Timeout = 30.0
+    """How long to wait for an answer."""
 
 
 class MailTable(Table):
     """How mail leaves the fleet: by SMTP or by SendGrid."""
 
-    sender: Annotated[str, Field(alias="from")]
+    sender: Annotated[Line, Field(alias="from")]
     """Address or `Name <address>`."""
-    templates: str
-    """Directory with `NAME.subject.txt`, `NAME.txt` and optionally `NAME.html`."""
+    templates: Line
+    """Directory with `NAME.subject.txt`, `NAME.txt` and optionally `NAME.html`; beside the fleet file."""
     smtp: SmtpTable | None = None
     sendgrid: SendGridTable | None = None
-    queue: str = "email"
+    queue: Word = "email"
     """Queue that carries it."""
     max_attempts: Annotated[int, Field(ge=1)] = 12
     """Attempts before a transient failure is final."""
@@ -238,8 +254,8 @@ class UrlTable(Table):
 
     url: str
     """An http or https URL."""
-    timeout: Annotated[float, Field(gt=0)] = 10.0
-    """Seconds to wait for the answer."""
+    timeout: Timeout = 10.0
+    """How long to wait for the answer."""
     expect_status: Annotated[int, Field(ge=100, le=599)] = 200
     """Status that counts as up."""
 
@@ -247,30 +263,30 @@ class UrlTable(Table):
 class ScheduleTable(Table):
     """A task that beat sends on time."""
 
-    task: str | None = None
+    task: Word | None = None
     """Task name; left out when `backup` is given."""
-    backup: str | None = None
+    backup: Word | None = None
     """Short for the task `fleet.backup` of this backup on its hosts."""
-    crontab: str | None = None
+    crontab: Line | None = None
     """Five fields, such as `30 7 * * mon`."""
     every: Duration | None = None
     """Interval, instead of `crontab`."""
     kwargs: dict[str, object] = {}
     """Keyword arguments of the task."""
-    hosts: list[str] = []
-    """Host patterns, for a queue that is per host."""
-    jitter: Duration = 0
+    hosts: list[Word] = []
+    """Host patterns, for a queue that is per host; by default the hosts of `backup`."""
+    jitter: Window = 0
     """Each host's run is shifted by a fixed part of this window."""
-    grace: Duration = 300
+    grace: Window = 300
     """How late a run may be before the alert; 5m."""
 
 
 class TasksTable(Table):
     """The operator's own Celery tasks."""
 
-    imports: list[str] = []
+    imports: list[Word] = []
     """Modules that define them."""
-    routes: dict[str, str] = {}
+    routes: dict[Word, Word] = {}
     """Task name or glob = queue; the first match wins."""
 
 

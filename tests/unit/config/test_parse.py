@@ -1,5 +1,4 @@
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,20 +9,7 @@ from fleet.config.parse import parse
 from fleet.errors import ConfigError
 from fleet.model import Kind, Pool
 
-CASES = Path(__file__).parents[2] / "cases" / "fleet-files"
 MINIMAL = '[broker]\nurl = "amqp://mq1"\npassword = "env:P"\n[hosts.alpha]\n'
-
-
-def cases() -> list[Path]:
-    return sorted(CASES.glob("*.toml"))
-
-
-@pytest.mark.parametrize("path", cases(), ids=lambda path: path.stem)
-def test_a_wrong_fleet_file_is_answered_with_everything_that_is_wrong(path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        parse(path.read_text(), source="fleet.toml")
-    assert str(caught.value) + "\n" == path.with_suffix(".expected").read_text()
-    assert caught.value.exit_code == 2
 
 
 def test_a_minimal_file_gets_the_built_in_queues_and_one_worker_for_the_long_one() -> None:
