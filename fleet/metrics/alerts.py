@@ -133,13 +133,14 @@ JOB_ALERTS = (
     ),
     Alert(
         name="FleetScheduleMissed",
-        # Late, or declared and no beat has ever told when it is due.
+        # Late because beat is dead; given up by beat within the last hour; or no beat was ever seen.
         expr=f"(time() - {NEXT_DUE} > on ({ENTRY_LABELS}) {GRACE})\nor\n"
+        f"(time() - max by ({ENTRY_LABELS}) (fleet_schedule_last_missed_timestamp_seconds) < 3600)\nor\n"
         f"({GRACE} unless on ({ENTRY_LABELS}) {NEXT_DUE})",
-        for_seconds=120,
+        for_seconds=60,
         severity=Severity.CRITICAL,
         summary="Schedule entry {{ $labels.entry }} was not sent in time",
-        description="Entry {{ $labels.entry }} is more than its grace time late, or no beat runs at all.",
+        description="A run of {{ $labels.entry }} is later than its grace time, or no beat runs at all.",
     ),
 )
 

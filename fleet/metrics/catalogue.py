@@ -264,6 +264,13 @@ _SCHEDULE = (
         "seconds",
         "When the entry's message was last confirmed by the broker.",
     ),
+    gauge(
+        "fleet_schedule_last_missed_timestamp_seconds",
+        Group.SCHEDULE,
+        "entry",
+        "seconds",
+        "When a run of the entry was last given up as too late; 0 while none was.",
+    ),
     gauge("fleet_beat_active", Group.SCHEDULE, "", "1 or 0", "1 while this beat holds the lease and sends."),
 )
 

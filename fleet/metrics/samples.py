@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fleet.metrics.state import ScheduleState, WorkerState
+from fleet.metrics.state import EntryState, ScheduleState, WorkerState
 from fleet.model import Fleet
 from fleet.routes import broker_queues
 
@@ -138,16 +138,19 @@ def _oldest_running(state: WorkerState) -> Iterator[Sample]:
 
 def schedule_samples(state: ScheduleState) -> tuple[Sample, ...]:
     """Return what beat tells about its entries."""
-    due = (
-        Sample(metric="fleet_schedule_next_due_timestamp_seconds", labels=(entry.name,), value=entry.next_due)
-        for entry in state.entries
-        if entry.next_due is not None
+    return (
+        Sample(metric="fleet_beat_active", value=state.active),
+        *(sample for entry in state.entries for sample in _entry(entry)),
     )
-    sent = (
-        Sample(
-            metric="fleet_schedule_last_sent_timestamp_seconds", labels=(entry.name,), value=entry.last_sent
+
+
+def _entry(entry: EntryState) -> Iterator[Sample]:
+    labels = (entry.name,)
+    if entry.next_due is not None:
+        yield Sample(metric="fleet_schedule_next_due_timestamp_seconds", labels=labels, value=entry.next_due)
+    if entry.last_sent is not None:
+        yield Sample(
+            metric="fleet_schedule_last_sent_timestamp_seconds", labels=labels, value=entry.last_sent
         )
-        for entry in state.entries
-        if entry.last_sent is not None
-    )
-    return (Sample(metric="fleet_beat_active", value=state.active), *due, *sent)
+    missed = entry.last_missed or 0
+    yield Sample(metric="fleet_schedule_last_missed_timestamp_seconds", labels=labels, value=missed)

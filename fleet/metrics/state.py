@@ -64,6 +64,8 @@ class EntryState:
     next_due: float | None
     #: when its message was last confirmed by the broker; None before the first time
     last_sent: float | None
+    #: when a run of it was last given up as too late; None while none was
+    last_missed: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

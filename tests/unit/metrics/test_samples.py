@@ -134,5 +134,6 @@ def test_an_entry_that_was_never_sent_has_no_last_time() -> None:
     state = ScheduleState(active=False, entries=(EntryState(name="x", next_due=9.0, last_sent=None),))
     assert values(schedule_samples(state)) == {
         ("fleet_beat_active",): 0,
+        ("fleet_schedule_last_missed_timestamp_seconds", "x"): 0,
         ("fleet_schedule_next_due_timestamp_seconds", "x"): 9,
     }

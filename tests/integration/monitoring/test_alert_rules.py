@@ -11,7 +11,7 @@ from fleet.metrics.rule import RUNBOOK_URL
 from fleet.metrics.rules import alerts
 from fleet.ops.prometheus import rule_document, write
 
-CASES = Path(__file__).parents[1] / "cases" / "alerts"
+CASES = Path(__file__).parents[2] / "cases" / "alerts"
 NAMES = sorted({alert.name for alert in alerts()})
 #: alerts whose limit is declared in the fleet file, and the metric that carries it
 LIMITS = {
