@@ -4,6 +4,7 @@ A child has a session of its own, dies with its parent, writes to a log file, an
 environment: whatever it starts inherits the mark, so that even a process that daemonised itself is found.
 """
 
+import errno
 import os
 import secrets
 import select
@@ -88,7 +89,7 @@ class Child:
         deadline = time.monotonic() + timeout_seconds
         while not probe():
             if self.wait(POLL_SECONDS):
-                raise DaemonFailed(f"{self.command.name} ended while it started:\n{self._last_words()}")
+                raise DaemonFailed(f"{self.command.name} ended while it started:\n{self.last_words()}")
             if time.monotonic() > deadline:
                 raise DaemonFailed(
                     f"{self.command.name} was not ready within {timeout_seconds:g} s",
@@ -117,7 +118,8 @@ class Child:
         self._pidfd = -1
         end_marked(self.mark)
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """Return the end of what it wrote to its log."""
         text = self.command.log.read_text(encoding="utf-8", errors="replace")
         return "\n".join(text.splitlines()[-15:])
 
@@ -187,13 +189,17 @@ def free_ports(count: int) -> tuple[int, ...]:
 
 
 def require_free(port: int, *, option: str) -> None:
-    """Raise UsageError when something already listens on loopback's ``port``."""
+    """Raise UsageError when nothing can listen on loopback's ``port`` now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if not _bind(probe, port):
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            in_use = error.errno == errno.EADDRINUSE
+            reason = "is in use" if in_use else f"cannot be listened on ({error.strerror})"
             raise UsageError(
-                f"port {port} is in use on {LOOPBACK}", hint=f"choose another one with `{option}`"
-            )
+                f"port {port} {reason} on {LOOPBACK}", hint=f"choose another one with `{option}`"
+            ) from error
 
 
 def accepts(port: int) -> bool:
