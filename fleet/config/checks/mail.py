@@ -2,7 +2,8 @@
 
 from fleet.config.address import check_http_url, is_loopback
 from fleet.config.checks.draft import Draft
-from fleet.model import SEND_MAIL_TASK, Mail, Smtp
+from fleet.mail.address import InvalidAddress, parse_address
+from fleet.model import SEND_MAIL_TASK, Smtp
 from fleet.routes import allows, serving_hosts
 
 
@@ -49,20 +50,12 @@ def _check_sendgrid(draft: Draft, url: str) -> None:
 def check_sender(draft: Draft) -> None:
     """The sender is one mail address."""
     mail = draft.fleet.mail
-    if mail is not None and not _is_address(mail):
-        draft.problems.add(
-            ("mail", "from"),
-            f"`{mail.sender}` is not a mail address",
-            hint="write name@example.org or Name <name@example.org>",
-        )
-
-
-def _is_address(mail: Mail) -> bool:
-    text = mail.sender.strip()
-    if text.endswith(">"):
-        text = text[text.rfind("<") + 1 : -1]
-    local, at, domain = text.rpartition("@")
-    return bool(at and local and domain) and not any(character in " \t<>,;@" for character in local + domain)
+    if mail is None:
+        return
+    try:
+        parse_address(mail.sender, role="sender")
+    except InvalidAddress as error:
+        draft.problems.add(("mail", "from"), error.message, hint=error.hint)
 
 
 def check_queue(draft: Draft) -> None:

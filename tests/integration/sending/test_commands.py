@@ -14,9 +14,9 @@ from tests.integration.sending.topology import Site
 
 BODY = """
 [hosts.alpha]
-address = "127.0.0.1"
+address = "127.0.0.2"
 [hosts.beta]
-address = "127.0.0.1"
+address = "127.0.0.3"
 
 [queues.email]
 tasks = ["fleet.send_mail", "shop.*"]
@@ -131,7 +131,7 @@ def test_who_cannot_wait_sends_nothing(site: Site, run: Run) -> None:
         (("task", "send", "shop.charge", "--kwargs", "[1]"), "--kwargs needs a JSON object, not a list"),
         (("task", "send", "shop.charge", "--args", "@/nonexistent"), "`/nonexistent` cannot be read"),
         (("task", "send", "nobody.knows"), "no queue for task `nobody.knows`"),
-        (("task", "send", "shop.charge", "--delay", "soon"), "`soon` is not a duration"),
+        (("task", "send", "shop.charge", "--delay", "soon"), "such as `30s`, `5m`, `26h`, `7d`, not `soon`"),
         (("backup", "run", "etcc"), "no backup `etcc`"),
         (("backup", "run", "etc", "--host", "gamma"), "backup `etc` has no host `gamma`"),
     ],
