@@ -1,11 +1,17 @@
 """`fleet worker`: run one worker of this host, or all of them."""
 
 import socket
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleet.cli.context import Invocation, pass_invocation
+from fleet.cli.context import Invocation, pass_invocation, say
 from fleet.errors import UsageError
+
+if TYPE_CHECKING:
+    from fleet.model import Fleet
 
 
 @click.command(
@@ -13,11 +19,12 @@ from fleet.errors import UsageError
 Examples:
   fleet worker shared                     worker `shared` of this host
   fleet worker backup --host alpha        when this machine's name is not in the fleet file
+  fleet worker --host alpha               all workers of host `alpha`
   fleet worker backup --instance b        a second one beside it, for a rollout
   fleet worker shared -l debug --trace-tasks
 """
 )
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option(
     "--host",
     envvar="FLEET_HOST",
@@ -63,7 +70,7 @@ def worker(
     invocation: Invocation,
     ctx: click.Context,
     *,
-    name: str,
+    name: str | None,
     host: str | None,
     instance: str,
     loglevel: str,
@@ -71,16 +78,23 @@ def worker(
     no_metrics: bool,
     wait_for_broker: float,
 ) -> None:
-    """Run worker NAME of this host in the foreground.
+    """Run worker NAME of this host in the foreground, or without NAME all workers of this host.
+
+    Without NAME each worker is a process of its own, which is started again when it fails: for development
+    and demonstrations. On a real host, systemd runs one unit per worker.
 
     SIGTERM ends it warm: it takes no new task and waits for those that run. SIGQUIT ends it cold: what runs
     is stopped and delivered again. A broker that goes away later is waited for without a limit.
     """
     from fleet.worker.context import worker_context
     from fleet.worker.run import WorkerOptions, run_worker
+    from fleet.worker.supervise import Supervisor
 
     fleet = invocation.load()
     here = host or this_host(tuple(each.name for each in fleet.hosts))
+    if name is None:
+        commands = worker_commands(fleet, invocation, ctx.params | {"host": here})
+        ctx.exit(Supervisor(commands, environ=invocation.environ(), report=say).run())
     context = worker_context(fleet, host=here, worker=name, instance=instance, environ=invocation.environ())
     options = WorkerOptions(
         loglevel=loglevel,
@@ -104,3 +118,27 @@ def this_host(declared: tuple[str, ...]) -> str:
         f"this machine is `{full}`, which is no host of the fleet file",
         hint=f"add `--host NAME`; hosts: {', '.join(declared)}",
     )
+
+
+def worker_commands(
+    fleet: "Fleet", invocation: Invocation, options: Mapping[str, Any]
+) -> dict[str, tuple[str, ...]]:
+    """Return, for each worker of the host, the command line that runs it alone with the same options.
+
+    Raises UsageError when the fleet has no such host, or no worker on it.
+    """
+    host = options["host"]
+    if fleet.host(host) is None:
+        known = ", ".join(each.name for each in fleet.hosts)
+        raise UsageError(f"{fleet.source} has no host `{host}`", hint=f"hosts: {known}")
+    workers = fleet.workers_on(host)
+    if not workers:
+        raise UsageError(f"no worker runs on host `{host}`", hint="see `[workers]` in the fleet file")
+    before = [sys.executable, "-m", "fleet.cli.main", "--file", invocation.path]
+    before += ["--debug"] if invocation.debug else []
+    before += ["--insecure-plaintext-secrets"] if invocation.plaintext_secrets else []
+    after = ["--host", host, "--instance", options["instance"], "--loglevel", options["loglevel"]]
+    after += ["--wait-for-broker", str(options["wait_for_broker"])]
+    after += ["--trace-tasks"] if options["trace_tasks"] else []
+    after += ["--no-metrics"] if options["no_metrics"] else []
+    return {each.name: (*before, "worker", *after, "--", each.name) for each in workers}

@@ -27,8 +27,8 @@ class FleetCelery(Celery):  # type: ignore[misc]  # celery ships no types
     task_cls = "fleet.worker.task:FleetTask"
     amqp_cls = "fleet.worker.connection:FleetAMQP"
 
-    #: the worker that this app belongs to; None for an app that only inspects
-    fleet_context: WorkerContext | None = None
+    #: the worker that this app belongs to; an app that only inspects has none
+    fleet_context: WorkerContext
     #: the worker's queues, by their name in the broker
     declared_queues: Mapping[str, Queue]
     adoptions: Adoptions

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import billiard
 from celery import signals
 from celery.app import trace
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
@@ -25,8 +26,12 @@ TASK_EVENTS: Mapping[str, str] = MappingProxyType(
 )
 #: what may be shown of a task; ``exc`` is the error's own text
 _TASK_FIELDS = ("name", "id", "runtime", "exc")
+#: a child that was lost or killed for its time limit; the traceback shows nothing of the task
+_CHILD_GONE = "Task handler raised error: %r"
 #: loggers whose INFO is chatter to an operator
 _QUIETER = ("kombu", "amqp", "celery.worker.consumer.tasks")
+#: loggers that show messages with their arguments at DEBUG
+_NEVER_DEBUG = ("celery.pool", "celery.utils.functional", "kombu", "amqp")
 
 
 class KeyValueFormatter(logging.Formatter):
@@ -41,7 +46,7 @@ class KeyValueFormatter(logging.Formatter):
             **self._told(record),
         }
         line = " ".join(f"{name}={quoted(value)}" for name, value in fields.items() if value is not None)
-        if record.exc_info and record.exc_info[0]:
+        if record.exc_info and record.exc_info[0] and record.msg != _CHILD_GONE:
             line += "\n" + "\n".join(
                 f"  {each}" for each in self.formatException(record.exc_info).splitlines()
             )
@@ -81,9 +86,14 @@ def log_to_stderr(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for name in _NEVER_DEBUG:
+        logging.getLogger(name).setLevel(logging.INFO)
     if level.upper() != "DEBUG":
         for name in _QUIETER:
             logging.getLogger(name).setLevel(logging.WARNING)
+    # The pool's own logger does not pass on what it has to say.
+    billiard.get_logger().handlers[:] = [handler]
+    billiard.get_logger().setLevel(logging.WARNING)
     # What they advise is decided by the settings, and their advice (``--uid``) is none that can be followed.
     for advice in (SecurityWarning, CPendingDeprecationWarning):
         warnings.simplefilter("ignore", advice)

@@ -1,10 +1,14 @@
 """How does a worker live, from its first look at the broker to its exit?"""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from celery import signals
+from prometheus_client import CollectorRegistry
 
+from fleet.journal import JournalWriter
+from fleet.login import login_of
 from fleet.metrics.collectors import register_declared, register_ledger, register_worker
 from fleet.metrics.registry import new_registry
 from fleet.metrics.server import MetricsServer
@@ -16,7 +20,11 @@ from fleet.worker.context import WorkerContext
 from fleet.worker.health import WorkerHealth
 from fleet.worker.logs import log_to_stderr
 from fleet.worker.preflight import WAIT_SECONDS, await_broker, look_for_queues
+from fleet.worker.supervise import end_with_parent
 from fleet.worker.telemetry import Telemetry
+from fleet.worker.tracing import TaskTracer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,32 +45,48 @@ def run_worker(context: WorkerContext, options: WorkerOptions) -> int:
     Raises UsageError, SecretMissing, BrokerRefused (login, vhost, queues), BrokerUnreachable (not within
     ``wait_seconds``) or FleetError (the metrics port is in use), all before a child is started.
     """
+    end_with_parent(context.environ)
     log_to_stderr(options.loglevel)
     app = build_app(context)
     await_broker(lambda: look_for_queues(context), wait_seconds=options.wait_seconds)
-    health = WorkerHealth(context)
-    server = _instrument(app, context, health, options)
-    try:
-        return _work(app, context, health, options)
-    finally:
-        if server is not None:
-            server.close()
-
-
-def _instrument(
-    app: FleetCelery, context: WorkerContext, health: WorkerHealth, options: WorkerOptions
-) -> MetricsServer | None:
-    registry = new_registry()
-    metrics = TaskMetrics(registry)
-    app.telemetry = Telemetry(host=context.host, worker=context.node_name, metrics=metrics)
+    if options.trace_tasks:
+        TaskTracer().install()
+    journal, registry, health = _journal(context), new_registry(), WorkerHealth(context)
+    app.telemetry = Telemetry(
+        host=context.host, worker=context.node_name, metrics=TaskMetrics(registry), journal=journal
+    )
     health.lost = lambda: app.telemetry.lost
+    _export(app, registry, health)
+    server = _serve(context, registry, health, options)
+    try:
+        return _work(app, health, journal, loglevel=options.loglevel)
+    finally:
+        for each in (journal, server):
+            if each is not None:
+                each.close()
+
+
+def _journal(context: WorkerContext) -> JournalWriter | None:
+    if context.is_redis:
+        return None
+    login = login_of(context.fleet.broker, environ=context.environ)
+    return JournalWriter(context.fleet, context.host, login.password)
+
+
+def _export(app: FleetCelery, registry: CollectorRegistry, health: WorkerHealth) -> None:
+    context, metrics = app.fleet_context, app.telemetry.metrics
     for task in app.tasks:
-        for name, queue in app.declared_queues.items():
-            if allows(queue, task):
-                metrics.prepare(task, name)
+        for queue_name, queue in app.declared_queues.items():
+            if metrics is not None and allows(queue, task):
+                metrics.prepare(task, queue_name)
     register_worker(registry, health.snapshot)
     register_declared(registry, context.fleet)
     register_ledger(registry, context.fleet.state_dir, host=context.host)
+
+
+def _serve(
+    context: WorkerContext, registry: CollectorRegistry, health: WorkerHealth, options: WorkerOptions
+) -> MetricsServer | None:
     if not options.metrics or not context.metrics_port:
         return None
     server = MetricsServer(registry, health, context.metrics_address, context.metrics_port)
@@ -70,10 +94,25 @@ def _instrument(
     return server
 
 
-def _work(app: FleetCelery, context: WorkerContext, health: WorkerHealth, options: WorkerOptions) -> int:
+def _tell_ready(context: WorkerContext) -> None:
+    fields = {
+        "worker": context.node_name,
+        "queues": ",".join(queue.name for queue in context.queues),
+        "pool": context.worker.pool.value,
+        "concurrency": context.worker.concurrency,
+        "metrics_port": context.metrics_port,
+    }
+    log.info("consuming", extra={"event": "worker_ready", "fields": fields})
+
+
+def _work(app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None, *, loglevel: str) -> int:
     def ready(sender: Any, **extra: Any) -> None:
         del extra
         health.watch(sender)
+        _tell_ready(app.fleet_context)
+        if journal is not None:
+            # Not before: the children that are forked at the start have no thread of it.
+            journal.start()
 
     def draining(**extra: Any) -> None:
         del extra
@@ -82,8 +121,8 @@ def _work(app: FleetCelery, context: WorkerContext, health: WorkerHealth, option
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(draining, weak=False)
     worker = app.Worker(
-        hostname=context.node_name,
-        loglevel=options.loglevel.upper(),
+        hostname=app.fleet_context.node_name,
+        loglevel=loglevel.upper(),
         quiet=True,
         # They would broadcast every two seconds to every other worker, and say nothing that is asked here.
         without_gossip=True,

@@ -259,8 +259,7 @@ def visibility_timeout(fleet: Fleet) -> int:
 
 def _url(node: Node, broker: Broker, user: str) -> str:
     scheme = {Kind.RABBITMQ: "amqp", Kind.REDIS: "redis"}[broker.kind] + ("s" if node.tls else "")
-    # Redis asks for no user where it asks for no password.
-    login = f"{quote(user, safe='')}@" if broker.kind is Kind.RABBITMQ or broker.password else ""
+    login = f"{quote(user, safe='')}@" if user else ""
     return f"{scheme}://{login}{address(node)}/{quote(broker.vhost, safe='')}"
 
 

@@ -72,7 +72,7 @@ DOORS = {
     "redis": ("fleet.publish.redis", "fleet.results", "fleet.worker"),
     "billiard": ("fleet.worker",),
     "fabric": ("provisioning.hosts.ssh",),
-    "prometheus_client": ("fleet.metrics", "fleet.beat"),
+    "prometheus_client": ("fleet.metrics", "fleet.worker.run", "fleet.beat"),
     "requests": ("fleet.mail.esp", "fleet.urls", "provisioning.broker.management", "fleet.ops"),
     "smtplib": ("fleet.mail.smtp",),
     "jinja2": ("fleet.mail.templates",),
