@@ -34,5 +34,5 @@ def names(wanted: Iterable[str]) -> str:
 def _literal_character(character: str) -> str:
     if character.isalnum() or character in "-_@:/% ":
         return character
-    # In brackets these two would still be special.
-    return f"\\{character}" if character in "^\\" else f"[{character}]"
+    # In brackets these three would still be special.
+    return f"\\{character}" if character in "^[\\" else f"[{character}]"
