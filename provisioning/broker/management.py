@@ -6,6 +6,7 @@ provisioner needs none for it. Deleting exchanges, queues and bindings does need
 
 import os
 from collections.abc import Mapping, Sequence
+from html import unescape
 from typing import Any
 from urllib.parse import quote
 
@@ -120,8 +121,8 @@ class ManagementDoor:
         between = _path("bindings", binding.vhost, "e", binding.source, kind, binding.destination)
         for row in self._request("GET", between):
             if definitions.parse({"bindings": [row]}).bindings == (binding,):
-                # The key is already percent-encoded once, as it must be.
-                self._request("DELETE", f"{between}/{row['properties_key']}", missing_ok=True)
+                # The key is percent-encoded already, and the broker decodes it twice.
+                self._request("DELETE", f"{between}/{_path(row['properties_key'])}", missing_ok=True)
 
     def _request(self, method: str, path: str, *, missing_ok: bool = False, **body: Any) -> Any:
         try:
@@ -190,12 +191,12 @@ def _path(*parts: str) -> str:
 
 
 def _reason(response: requests.Response) -> str:
-    """Return the broker's own reason, which is sometimes an Erlang term with text as lists of characters."""
+    """Return the broker's own reason: sometimes HTML, sometimes an Erlang term with text as characters."""
     try:
         reason = response.json()["reason"]
     except (requests.exceptions.JSONDecodeError, KeyError, TypeError):
         return f"{response.status_code} {response.reason}"
-    return " ".join(_term_text(reason).split())
+    return " ".join(unescape(_term_text(reason)).split())
 
 
 def _term_text(term: object) -> str:

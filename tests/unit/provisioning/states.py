@@ -25,6 +25,7 @@ MARK = "ours"
 NAMES = ("a", "b")
 PASSWORDS = ("secret-1!", "secret-2!")
 REGEXES = ("^$", "^a$")
+DEFINITIONS = (Arguments({"max-length": 1}), Arguments({"max-length": 2, "overflow": "drop-head"}))
 ARGUMENTS = (Arguments(), Arguments({"x": 1}), Arguments({"x": True}))
 
 #: every object that a state may hold, in several variants of each
@@ -32,7 +33,7 @@ POOL: tuple[Resource, ...] = (
     *(User(name=n, tags=(MARK,), password=Password(p)) for n, p in product(NAMES, PASSWORDS)),
     *(Permission(vhost="v", user=n, configure=r, write=r, read=r) for n, r in product(NAMES, REGEXES)),
     *(TopicPermission(vhost="v", user=n, exchange="a", write=r, read=r) for n, r in product(NAMES, REGEXES)),
-    *(Policy(vhost="v", name=n, pattern=".", definition=a) for n, a in product(NAMES, ARGUMENTS)),
+    *(Policy(vhost="v", name=n, pattern="^none$", definition=d) for n, d in product(NAMES, DEFINITIONS)),
     *(Exchange(vhost="v", name=n, type=t) for n, t in product(NAMES, ("topic", "direct"))),
     *(Queue(vhost="v", name=n, type="quorum", arguments=a) for n, a in product(NAMES, ARGUMENTS)),
     *(
