@@ -76,7 +76,7 @@ class ConfirmedChannel:
         ConnectionLost, or PublishUncertain when the confirms did not come within ``timeout_seconds``.
         """
         deadline = self._clock() + timeout_seconds
-        self._require_channel()
+        self.open()
         self._refusals, self._returned = {}, {}
         try:
             for index, message in enumerate(messages):
@@ -94,9 +94,22 @@ class ConfirmedChannel:
             for index, message in enumerate(messages)
         )
 
+    def open(self) -> None:
+        """Connect, unless connected; raises BrokerUnreachable, BrokerRefused or ConnectionLost."""
+        if self._connection is not None and not self._is_usable():
+            self.drop()
+        if self._connection is None:
+            self._connection = connect(
+                self._target, first_node=self._first_node, on_blocked=self._note_blocked
+            )
+            try:
+                self._channel = self._open_channel(self._connection)
+            except (OSError, AMQPError) as error:
+                raise self._lost(error, timed_out=False) from error
+
     def require_queue(self, name: str) -> None:
         """Make sure that queue ``name`` exists, once per connection. Raises BrokerRefused, as deliver."""
-        self._require_channel()
+        self.open()
         if name in self._seen_queues:
             return
         try:
@@ -132,18 +145,6 @@ class ConfirmedChannel:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _require_channel(self) -> None:
-        if self._connection is not None and not self._is_usable():
-            self.drop()
-        if self._connection is None:
-            self._connection = connect(
-                self._target, first_node=self._first_node, on_blocked=self._note_blocked
-            )
-            try:
-                self._channel = self._open_channel(self._connection)
-            except (OSError, AMQPError) as error:
-                raise self._lost(error, timed_out=False) from error
 
     def _is_usable(self) -> bool:
         """Tell whether the connection is fresh, and nothing has come in that ends it."""

@@ -32,6 +32,10 @@ class Door(Protocol):
         """Publish and return, for each message, None or why the broker did not take it."""
         ...
 
+    def open(self) -> None:
+        """Connect, unless connected."""
+        ...
+
     def require_queue(self, name: str) -> None:
         """Make sure that queue ``name`` exists."""
         ...
@@ -65,6 +69,10 @@ class Publisher:
         self._origin = f"{name.replace(' ', '-')}@{socket.gethostname()}"
         self._is_redis = fleet.broker.kind is Kind.REDIS
         self._door = _open_door(self._target)
+
+    def open(self) -> None:
+        """Connect now rather than at the first send; raises BrokerUnreachable or BrokerRefused."""
+        self._door.open()
 
     def send(self, message: TaskMessage) -> None:
         """Send ``message`` and return when the broker has it for certain.

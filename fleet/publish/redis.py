@@ -52,6 +52,10 @@ class RedisLists:
             ) from error
         return (None,) * len(messages)
 
+    def open(self) -> None:
+        """Connect, unless connected; raises BrokerUnreachable or BrokerRefused."""
+        self._open()
+
     def require_queue(self, name: str) -> None:
         """Do nothing: in Redis an empty queue is a missing key, so its absence means nothing."""
 

@@ -5,7 +5,7 @@ decides which moments a crontab line means.
 """
 
 from fleet.schedule.crontab import Crontab, CrontabError, parse_crontab
-from fleet.schedule.occurrences import Occurrence, occurrences, targets, upcoming
+from fleet.schedule.occurrences import Occurrence, occurrences, queue_of, targets, upcoming
 from fleet.schedule.slots import jitter_seconds, slots_after
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "jitter_seconds",
     "occurrences",
     "parse_crontab",
+    "queue_of",
     "slots_after",
     "targets",
     "upcoming",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
-from fleet.model import BACKUP_TASK, Fleet, ScheduleEntry
+from fleet.model import BACKUP_TASK, Backup, Fleet, Queue, ScheduleEntry
 from fleet.routes import queue_for_task, serving_hosts
 from fleet.schedule.slots import jitter_seconds, slots_after
 
@@ -30,10 +30,11 @@ class Occurrence:
 
 def targets(fleet: Fleet, entry: ScheduleEntry) -> tuple[str | None, ...]:
     """Return the hosts that each run of ``entry`` is sent to; (None,) where its queue is shared."""
-    queue = queue_for_task(fleet, entry.task)
+    queue = queue_of(fleet, entry)
     if queue is None or not queue.per_host:
         return (None,)
-    patterns = entry.hosts or _hosts_of_backup(fleet, entry) or ("*",)
+    backup = _backup_of(fleet, entry)
+    patterns = entry.hosts or (backup.hosts if backup else ("*",))
     serving = serving_hosts(fleet, queue)
     return tuple(host.name for host in fleet.hosts_for(patterns) if host.name in serving)
 
@@ -58,7 +59,12 @@ def occurrences(fleet: Fleet, *, after: int, until: int, limit: int = 10_000) ->
     return tuple(sorted(found, key=lambda run: (run.due, run.entry, run.host or "")))
 
 
-def _hosts_of_backup(fleet: Fleet, entry: ScheduleEntry) -> tuple[str, ...]:
+def queue_of(fleet: Fleet, entry: ScheduleEntry) -> Queue | None:
+    """Return the queue of the entry's messages: the backup's own, or the one its task is routed to."""
+    backup = _backup_of(fleet, entry)
+    return fleet.queue(backup.queue) if backup else queue_for_task(fleet, entry.task)
+
+
+def _backup_of(fleet: Fleet, entry: ScheduleEntry) -> Backup | None:
     name = entry.kwargs.get("backup")
-    backup = fleet.backup(name) if entry.task == BACKUP_TASK and isinstance(name, str) else None
-    return backup.hosts if backup else ()
+    return fleet.backup(name) if entry.task == BACKUP_TASK and isinstance(name, str) else None

@@ -51,15 +51,16 @@ def _crontab_slots(crontab: Crontab, *, after: int, zone: ZoneInfo) -> Iterator[
         day, first_hour = day + timedelta(days=1), 0
 
 
-def _moments_of(crontab: Crontab, day: date, zone: ZoneInfo, *, first_hour: int) -> list[int]:
-    found: set[int] = set()
+def _moments_of(crontab: Crontab, day: date, zone: ZoneInfo, *, first_hour: int) -> Iterator[int]:
     for hour in crontab.hours:
         if hour < first_hour:
             continue
+        # By the hour, because where clocks go back both passes of an hour precede the next hour.
+        found: set[int] = set()
         for minute in crontab.minutes:
             wall = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
             found.update(_moments_at(wall, is_hourly=crontab.is_hourly))
-    return sorted(found)
+        yield from sorted(found)
 
 
 def _moments_at(wall: datetime, *, is_hourly: bool) -> tuple[int, ...]:
