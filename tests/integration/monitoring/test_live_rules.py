@@ -52,6 +52,22 @@ def test_tasks_are_shown_at_zero_under_their_queues_name_in_the_broker(watched: 
     assert queues <= {series["metric"]["queue"] for series in broker}
 
 
+def test_a_killed_worker_is_seen_as_down_and_its_queue_as_without_workers(watched: Watched) -> None:
+    # Both rules want five minutes of it before they fire; here it is enough that they hold.
+    down = {("FleetWorkerDown", "backup", None), ("FleetQueueHasNoWorkers", None, "fleet.backup.alpha")}
+
+    def pending() -> set[tuple[str, str | None, str | None]]:
+        found = [alert["labels"] for alert in watched.api("alerts")["alerts"]]
+        return {(each["alertname"], each.get("worker"), each.get("queue")) for each in found}
+
+    watched.workers["backup"].kill()
+    try:
+        assert watched.poll(lambda: pending() == down), pending()
+    finally:
+        watched.start_worker("backup")
+    assert watched.poll(lambda: not pending()), pending()
+
+
 def test_dead_letters_without_a_way_out_are_seen(watched: Watched) -> None:
     expr = next(alert.expr for alert in alerts() if alert.name == "FleetMessagesUndeliverable")
     name = watched.vhost.name

@@ -1,6 +1,7 @@
 """A small fleet with real workers under the eyes of a real Prometheus, once for all tests of this room."""
 
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,17 @@ class Watched:
     #: directories with fleet, promtool and RabbitMQ's tools
     path: str
     environ: Mapping[str, str]
+    workers: dict[str, Child]
+
+    def start_worker(self, name: str) -> None:
+        """Start worker ``name`` of host alpha and wait until it is ready."""
+        self.workers[name] = _start_worker(name, self.file, self.environ, self.vhost.directory)
+
+    def stop_workers(self) -> None:
+        for child in self.workers.values():
+            child.signal(signal.SIGTERM)
+        for child in self.workers.values():
+            child.stop()
 
     def run(self, *argv: str, timeout: float = 60) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -84,12 +96,16 @@ def watched_fleet(rabbit: RabbitNode, directory: Path) -> Iterator[Watched]:
         environ = clean_environ() | {"FLEET_FILE": str(file)}
         path = f"{_tools(rabbit, directory)}:{environ['PATH']}"
         _fleet("provision", "broker", "--yes", environ=environ)
-        for worker in ("backup", "shared"):
-            stack.callback(_start_worker(worker, file, environ, directory).stop)
         _record_a_backup(directory)
         beat = stack.enter_context(_beat())
         prometheus = stack.enter_context(_start_prometheus(rabbit, directory, environ, beat))
-        yield Watched(vhost=vhost, file=file, prometheus=prometheus, path=path, environ=environ)
+        watched = Watched(
+            vhost=vhost, file=file, prometheus=prometheus, path=path, environ=environ, workers={}
+        )
+        stack.callback(watched.stop_workers)
+        for worker in ("backup", "shared"):
+            watched.start_worker(worker)
+        yield watched
 
 
 def _write_fleet_file(vhost: BrokerVhost) -> Path:

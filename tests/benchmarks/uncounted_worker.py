@@ -1,0 +1,22 @@
+"""``python -m tests.benchmarks.uncounted_worker …``: `fleet worker …` with hooks that count nothing."""
+
+import sys
+
+import fleet.worker.run as worker_run
+from fleet.cli.main import main
+from fleet.metrics.tasks import TaskMetrics
+
+
+class NoMetrics(TaskMetrics):
+    """Exports everything at zero and counts nothing."""
+
+    def received(self, *args: object, **kwargs: object) -> None:
+        pass
+
+    started = finished = received
+
+
+if __name__ == "__main__":
+    worker_run.TaskMetrics = NoMetrics  # type: ignore[attr-defined]
+    sys.argv[0] = "fleet"
+    main()
