@@ -1,0 +1,1 @@
+"""Does the whole job work on this machine? Every claim is shown on real components."""
