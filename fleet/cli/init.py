@@ -8,27 +8,36 @@ from fleet.cli.context import Invocation, pass_invocation, say
 from fleet.errors import FleetError
 
 
-@click.command("init", epilog="Example: fleet init  (writes ./fleet.toml), then: fleet config check")
+@click.command(
+    "init",
+    epilog="""\b
+Examples:
+  fleet init                       writes ./fleet.toml; then: fleet config check
+  fleet init /etc/fleet/fleet.toml
+""",
+)
+@click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, show_envvar=True, help="Replace a file that is there already.")
 @pass_invocation
-def init(invocation: Invocation, *, force: bool) -> None:
+def init(invocation: Invocation, *, path: Path | None, force: bool) -> None:
     """Write a commented fleet file to start from.
 
-    It goes where --file points (./fleet.toml), passes `fleet config check`, and never replaces a file unless
-    --force is given.
+    It goes to PATH, or where --file points (./fleet.toml), passes `fleet config check`, holds no secret, and
+    never replaces a file unless --force is given.
     """
     from fleet.config.starter import STARTER
 
-    path = Path(invocation.path)
+    target = path or Path(invocation.path)
     try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
+        with target.open("w" if force else "x", encoding="utf-8") as file:
             file.write(STARTER)
     except FileExistsError:
         raise FleetError(
-            f"`{path}` is there already", hint="use another --file, or replace it with --force"
+            f"`{target}` is there already", hint="name another path, or replace it with --force"
         ) from None
     except OSError as error:
         raise FleetError(
-            f"`{path}` cannot be written: {error.strerror}", hint=f"check `ls -ld {path.parent}`"
+            f"`{target}` cannot be written: {error.strerror}", hint=f"check `ls -ld {target.parent}`"
         ) from error
-    say(f"wrote {path}; next: fleet config check")
+    check = "fleet config check" if path is None else f"fleet --file {target} config check"
+    say(f"wrote {target}; next: {check}")

@@ -1,11 +1,14 @@
 """How are the problems of one fleet file gathered, so that an operator sees all of them at once?"""
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 from fleet.config.locate import Path
 from fleet.errors import Problem
 
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 #: names that a hint lists where none of them is close
 _MOST_NAMES = 12
 
@@ -45,7 +48,7 @@ def dotted(path: Path) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            name = part if part.replace("-", "").replace("_", "").isalnum() else f'"{part}"'
+            name = part if _BARE_KEY.fullmatch(part) else json.dumps(part, ensure_ascii=False)
             text += f".{name}" if text else name
     return text
 

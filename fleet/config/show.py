@@ -4,29 +4,21 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from types import MappingProxyType
 
+from fleet.config.address import split
 from fleet.config.locate import Path, locate
 from fleet.config.problems import dotted
-from fleet.model import Fleet, SecretRef
+from fleet.config.schema import FleetFile
+from fleet.model import Backup, Broker, Fleet, Kind, Node, SecretRef
 
-#: model field → key of the fleet file, where they differ
-_KEYS: Mapping[str, str] = {
-    "sender": "from",
-    "visibility_timeout_seconds": "visibility_timeout",
-    "max_runtime_seconds": "max_runtime",
-    "max_wait_seconds": "max_wait",
-    "max_age_seconds": "max_age",
-    "bandwidth_limit_bytes_per_second": "bandwidth_limit",
-    "timeout_seconds": "timeout",
-    "retry_base_seconds": "retry_base",
-    "retry_max_seconds": "retry_max",
-    "every_seconds": "every",
-    "jitter_seconds": "jitter",
-    "grace_seconds": "grace",
-    "url_checks": "urls",
-    "user_tasks": "tasks",
-}
-_TOP = ("name", "timezone", "state_dir")
+#: model field → key of the fleet file, where they differ by more than the unit in the field's name
+_RENAMED: Mapping[str, str] = MappingProxyType(
+    {"sender": "from", "url_checks": "urls", "user_tasks": "tasks"}
+)
+_FLEET_TABLE = ("name", "timezone", "state_dir")
+#: (table, key) of what does nothing with Redis
+_RABBITMQ_ONLY = frozenset({("broker", "profile"), ("queues", "delivery_limit"), ("queues", "max_length")})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,79 +27,99 @@ class Setting:
 
     #: dotted key path
     key: str
-    #: the value, secrets as their reference
+    #: the value as JSON can carry it, secrets as their reference
     value: object
     #: ``file:line`` or ``default``
     origin: str
 
 
 def settings(fleet: Fleet, text: str) -> tuple[Setting, ...]:
-    """Return every value of ``fleet``, which the fleet file ``text`` declares, in the order of the model."""
+    """Return every value of ``fleet``, which the fleet file ``text`` declares, in the order of the model.
+
+    Keys and values, written as a fleet file, declare the same fleet.
+    """
     lines = locate(text)
-    written = _leaves(tomllib.loads(text), ())
-    return tuple(
-        Setting(key=dotted(path), value=value, origin=_origin(path, lines, fleet.source, written))
-        for path, value in _settings(fleet)
-    )
+    makers = _makers(FleetFile.model_validate(tomllib.loads(text)))
+    found = []
+    for path, value in _settings(fleet):
+        line = lines.get(path) or lines.get(makers.get(path, ()))
+        origin = f"{fleet.source}:{line}" if line else "default"
+        found.append(Setting(key=dotted(path), value=value, origin=origin))
+    return tuple(found)
 
 
-def _origin(path: Path, lines: Mapping[Path, int], source: str, written: frozenset[Path]) -> str:
-    # The address list may have been written as one `url`; a schedule's task as its `backup`.
-    for candidate in (path, _twin(path)):
-        if candidate in written:
-            return f"{source}:{lines[candidate]}"
-    return "default"
-
-
-def _twin(path: Path) -> Path:
-    twins = {("broker", "nodes"): ("broker", "url"), ("broker", "kind"): ("broker", "url")}
-    if path in twins:
-        return twins[path]
-    if path[0] == "schedule" and path[-1] in ("task", "kwargs", "hosts"):
-        return (*path[:-1], "backup")
-    return path
-
-
-def _leaves(value: object, path: Path) -> frozenset[Path]:
-    if isinstance(value, dict):
-        inner = frozenset[Path]().union(*(_leaves(item, (*path, key)) for key, item in value.items()))
-        return inner | {path}
-    return frozenset({path})
+def _makers(file: FleetFile) -> Mapping[Path, Path]:
+    """Return the keys that take their value from another key, where they are not written themselves."""
+    made: dict[Path, Path] = {}
+    parts = split(file.broker.url or "")
+    if parts is not None:
+        named = {"nodes": "//", "vhost": parts.path[1:], "user": parts.username, "password": parts.password}
+        made |= {("broker", key): ("broker", "url") for key, value in named.items() if value}
+    for name, entry in file.schedule.items():
+        if entry.backup is not None:
+            for key in ("task", "kwargs", "hosts"):
+                made[("schedule", name, key)] = ("schedule", name, "backup")
+    for task, queue in file.tasks.routes.items():
+        made.setdefault(("queues", queue, "tasks"), ("tasks", "routes", task))
+    return made
 
 
 def _settings(fleet: Fleet) -> Iterator[tuple[Path, object]]:
-    for name in _TOP:
+    for name in _FLEET_TABLE:
         yield ("fleet", name), getattr(fleet, name)
+    yield ("broker", "nodes"), [_url(node, fleet.broker.kind) for node in fleet.broker.nodes]
     for field in fields(fleet):
-        if field.name not in (*_TOP, "source"):
-            key = _KEYS.get(field.name, field.name)
-            yield from _walk(getattr(fleet, field.name), (key,))
+        if field.name not in (*_FLEET_TABLE, "source"):
+            for path, value in _walk(getattr(fleet, field.name), (_key(field.name),)):
+                if fleet.broker.kind is Kind.RABBITMQ or (path[0], path[-1]) not in _RABBITMQ_ONLY:
+                    yield path, value
+
+
+def _key(field: str) -> str:
+    return _RENAMED.get(field) or field.removesuffix("_bytes_per_second").removesuffix("_seconds")
 
 
 def _walk(value: object, path: Path) -> Iterator[tuple[Path, object]]:
-    if isinstance(value, SecretRef):
-        yield path, str(value)
-    elif path == ("broker", "nodes"):
-        yield path, plain(value)
-    elif is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value) and not isinstance(value, type | SecretRef):
         for field in fields(value):
-            if field.name != "name":
-                yield from _walk(getattr(value, field.name), (*path, _KEYS.get(field.name, field.name)))
-    elif isinstance(value, tuple) and value and all(is_dataclass(item) for item in value):
+            if field.name not in _left_out(value):
+                yield from _walk(getattr(value, field.name), (*path, _key(field.name)))
+    elif path == ("tasks", "routes"):
+        yield from (((*path, task), queue) for task, queue in _pairs(value))
+    elif isinstance(value, tuple) and value and all(hasattr(item, "name") for item in value):
         for item in value:
-            yield from _walk(item, (*path, str(getattr(item, "name", ""))))
-    elif value is not None and value != ():
-        yield path, plain(value)
+            yield from _walk(item, (*path, item.name))
+    elif value not in (None, (), ""):
+        yield path, _plain(value)
 
 
-def plain(value: object) -> object:
-    """Return ``value`` as JSON can carry it."""
+def _left_out(value: object) -> tuple[str, ...]:
+    """Return the fields that are no keys, or have no effect here."""
+    if isinstance(value, Broker):
+        return ("name", "kind", "nodes")
+    if isinstance(value, Backup):
+        return ("name", "max_delete" if value.kind == "snapshot" else "retention")
+    return ("name",)
+
+
+def _pairs(value: object) -> tuple[tuple[str, str], ...]:
+    assert isinstance(value, tuple)
+    return value
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, SecretRef):
+        return str(value)
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    return value
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _url(node: Node, kind: Kind) -> str:
+    scheme = "redis" if kind is Kind.REDIS else "amqps" if node.tls else "amqp"
+    host = f"[{node.host}]" if ":" in node.host else node.host
+    return f"{scheme}://{host}:{node.port}"

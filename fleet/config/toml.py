@@ -43,7 +43,7 @@ def _explain(text: str, source: str, reason: str) -> Problem:
 
 def _declared_twice(text: str, line: int) -> tuple[Path, int, int] | None:
     """Return key, first line and second line, where the statement that ends in ``line`` repeats a key."""
-    lines = text.split("\n")
+    lines = text.replace("\r\n", "\n").split("\n")
     for start in range(line, max(line - _LONGEST_STATEMENT_LINES, 0), -1):
         before, statement = "\n".join(lines[: start - 1]), "\n".join(lines[start - 1 : line])
         # The scanner reads well-formed text only: what stands before, and the one statement by itself.

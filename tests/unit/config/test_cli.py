@@ -48,6 +48,12 @@ def test_init_never_replaces_a_file_unasked(path: Path) -> None:
     assert path.read_text() == STARTER
 
 
+def test_init_writes_where_it_is_told(path: Path, tmp_path: Path) -> None:
+    run(path, "init", str(tmp_path / "other.toml"))
+    assert (tmp_path / "other.toml").read_text() == STARTER
+    assert not path.exists()
+
+
 def test_show_tells_the_line_of_each_value_and_keeps_secrets_as_references(path: Path) -> None:
     path.write_text('[broker]\nurl = "amqp://mq1"\npassword = "env:P"\n[hosts.alpha]\n')
     shown = {item["key"]: item for item in json.loads(run(path, "config", "show", "--json"))}

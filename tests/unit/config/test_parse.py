@@ -1,9 +1,4 @@
-import tomllib
-from typing import Any
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fleet.config.parse import parse
 from fleet.errors import ConfigError
@@ -50,50 +45,38 @@ def test_a_secret_in_the_clear_is_accepted_only_on_request_and_never_shown() -> 
     assert "hunter2" not in str(caught.value)
 
 
-def paths(document: dict[str, Any], prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    found = []
-    for key, value in document.items():
-        found.append((*prefix, key))
-        if isinstance(value, dict):
-            found.extend(paths(value, (*prefix, key)))
-    return found
+def test_a_password_in_a_url_moves_out_of_it_where_the_operator_insists() -> None:
+    text = """\
+[broker]
+url = "amqp://me:hunter%202@mq1/v"
+result_backend = "redis://:hunter3@r1/1"
+[hosts.alpha]
+"""
+    broker = parse(text, source="fleet.toml", plaintext_secrets=True).broker
+    assert (broker.user, broker.vhost, broker.password and broker.password.name) == ("me", "v", "hunter 2")
+    assert (broker.result_backend, broker.result_password and broker.result_password.name) == (
+        "redis://r1/1",
+        "hunter3",
+    )
 
 
-RICH = (
-    MINIMAL
-    + '[workers.backup]\nqueues = ["backup"]\n[workers.shared]\nqueues = ["email", "default"]\n'
-    + '[backups.etc]\nsources = ["/etc"]\ndestination = "/srv/backup"\n'
-    + '[mail]\nfrom = "a@example.org"\ntemplates = "mail"\n[mail.smtp]\nhost = "mx"\n'
-    + '[schedule.nightly]\nbackup = "etc"\ncrontab = "30 7 * * mon"\n'
-)
+def test_values_nested_beyond_all_reason_are_a_problem_of_the_file() -> None:
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        parse("x = " + "[" * 5000 + "]" * 5000, source="fleet.toml")
 
 
-@settings(max_examples=80)
-@given(
-    st.sampled_from(paths(tomllib.loads(RICH))), st.sampled_from(["", 0, -1, 3.5, True, [], {}, "x", ["*"]])
-)
-def test_any_one_wrong_value_ends_in_a_fleet_or_in_a_list_of_problems(
-    path: tuple[str, ...], value: object
-) -> None:
-    document = tomllib.loads(RICH)
-    table = document
-    for part in path[:-1]:
-        table = table[part]
-    table[path[-1]] = value
-    problems: tuple[object, ...] = ()
-    try:
-        fleet = parse(as_toml(document), source="fleet.toml")
-    except ConfigError as error:
-        fleet, problems = None, error.problems
-    assert (fleet is None) == bool(problems)
+def test_ports_that_are_not_written_leave_room_for_every_second_instance() -> None:
+    text = (
+        MINIMAL + '[workers.a]\nqueues = ["email"]\nmetrics_port = 9640\n[workers.b]\nqueues = ["default"]\n'
+    )
+    fleet = parse(text, source="fleet.toml")
+    assert [worker.metrics_port for worker in fleet.workers] == [9640, 9541]
 
 
-def as_toml(document: dict[str, Any]) -> str:
-    def inline(value: Any) -> str:
-        if isinstance(value, dict):
-            return "{" + ", ".join(f'"{key}" = {inline(item)}' for key, item in value.items()) + "}"
-        if isinstance(value, list):
-            return "[" + ", ".join(inline(item) for item in value) + "]"
-        return str(value).lower() if isinstance(value, bool | int | float) else f'"{value}"'
-
-    return "".join(f"{key} = {inline(value)}\n" for key, value in document.items())
+def test_the_smtp_port_follows_the_kind_of_security() -> None:
+    text = MINIMAL + '[mail]\nfrom = "a@b.org"\ntemplates = "mail"\n[mail.smtp]\nhost = "mx"\n'
+    for security, port in {"starttls": 587, "tls": 465}.items():
+        mail = parse(f'{text}security = "{security}"\n', source="etc/fleet.toml").mail
+        assert mail is not None
+        assert mail.smtp is not None
+        assert (mail.smtp.port, mail.templates) == (port, "etc/mail")
