@@ -46,7 +46,7 @@ def targets(inv: Invocation, *, output: Path | None) -> None:
     epilog="""\b
 Examples:
   fleet prometheus config
-  fleet prometheus config --beat alpha:9550 --output /etc/prometheus/prometheus.yml
+  fleet prometheus config --beat alpha:9539 --output /etc/prometheus/prometheus.yml
 """
 )
 @click.option(

@@ -1,5 +1,8 @@
 """The commands of the runbooks that change nothing, run on a live fleet as an operator would run them."""
 
+import subprocess
+from shlex import quote
+
 import pytest
 
 from tests.integration.monitoring.watched import Watched
@@ -28,10 +31,14 @@ def variables(watched: Watched) -> dict[str, str]:
     }
 
 
+def run(watched: Watched, line: Line) -> "subprocess.CompletedProcess[str]":
+    assignments = " ".join(f"{name}={quote(value)}" for name, value in variables(watched).items())
+    return watched.run("sh", "-euc", f"{assignments}\n{line.text}")
+
+
 @pytest.mark.parametrize("line", reading_lines(), ids=str)
 def test_a_line_that_only_reads_succeeds_on_a_sound_fleet(watched: Watched, line: Line) -> None:
-    assignments = " ".join(f"{name}={value!r}" for name, value in variables(watched).items())
-    done = watched.run("sh", "-euc", f"{assignments}\n{line.text}")
+    done = run(watched, line)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -43,3 +50,27 @@ def test_every_variable_of_a_runbook_is_given_here(watched: Watched) -> None:
         if line.is_assignment
     }
     assert named == set(variables(watched))
+
+
+def test_dead_letters_are_replayed_as_the_runbook_says(watched: Watched) -> None:
+    # A letter that no worker understands comes back, so that its way is seen: there, refused, and here again.
+    def refused() -> float:
+        return watched.prometheus.value('sum(fleet_tasks_unknown_total{queue="fleet.email"})') or 0
+
+    before = refused()
+    letter = {
+        "properties": {"delivery_mode": 2},
+        "routing_key": "fleet.email.dlq",
+        "payload": "no task at all",
+        "payload_encoding": "string",
+    }
+    watched.vhost.api("POST", f"exchanges/{watched.vhost.name}/amq.default/publish", letter)
+    enable, replay = (
+        line
+        for line in commands_of("FleetDeadLetterQueueNotEmpty")
+        if {"rabbitmq_shovel", "shovel"} & set(line.words)
+    )
+    assert run(watched, enable).returncode == 0
+    # The plugin comes up a moment after it was enabled.
+    assert watched.poll(lambda: run(watched, replay).returncode == 0, seconds=20)
+    assert watched.poll(lambda: refused() > before)

@@ -15,17 +15,13 @@ import requests
 
 from fleet.daemons.files import write_private
 from fleet.daemons.packages import provide
-from fleet.daemons.process import Child, Command, silent
+from fleet.daemons.process import Child, Command, free_ports, silent
 from fleet.daemons.prometheus import PrometheusServer, promtool
 from fleet.daemons.rabbitmq import MARKER, PACKAGE, RabbitNode
-from fleet.ledger import JobRecord, Ledger
-from fleet.metrics.collectors import register_schedule
-from fleet.metrics.registry import new_registry
-from fleet.metrics.server import MetricsServer
-from fleet.metrics.state import EntryState, ScheduleState
 from tests.broker import BrokerVhost, hosts_and_workers
 from tests.servers import answers_ok, clean_environ, ready_urls
 
+FLEET = ("-m", "fleet.cli.main")
 BODY = """
 [backups.etc]
 hosts = ["*"]
@@ -96,8 +92,8 @@ def watched_fleet(rabbit: RabbitNode, directory: Path) -> Iterator[Watched]:
         environ = clean_environ() | {"FLEET_FILE": str(file)}
         path = f"{_tools(rabbit, directory)}:{environ['PATH']}"
         _fleet("provision", "broker", "--yes", environ=environ)
-        _record_a_backup(directory)
-        beat = stack.enter_context(_beat())
+        beat = free_ports(1)[0]
+        stack.callback(_start_beat(beat, environ, directory).stop)
         prometheus = stack.enter_context(_start_prometheus(rabbit, directory, environ, beat))
         watched = Watched(
             vhost=vhost, file=file, prometheus=prometheus, path=path, environ=environ, workers={}
@@ -105,6 +101,7 @@ def watched_fleet(rabbit: RabbitNode, directory: Path) -> Iterator[Watched]:
         stack.callback(watched.stop_workers)
         for worker in ("backup", "shared"):
             watched.start_worker(worker)
+        _fleet("backup", "run", "etc", "--host", "alpha", "--wait", environ=environ)
         yield watched
 
 
@@ -118,7 +115,7 @@ def _write_fleet_file(vhost: BrokerVhost) -> Path:
 
 
 def _fleet(*arguments: str, environ: Mapping[str, str]) -> str:
-    argv = (sys.executable, "-m", "fleet.cli.main", *arguments)
+    argv = (sys.executable, *FLEET, *arguments)
     done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -127,7 +124,7 @@ def _fleet(*arguments: str, environ: Mapping[str, str]) -> str:
 def _start_worker(worker: str, file: Path, environ: Mapping[str, str], directory: Path) -> Child:
     command = Command(
         name=f"fleet worker {worker}",
-        argv=(sys.executable, "-m", "fleet.cli.main", "worker", worker, "--host", "alpha"),
+        argv=(sys.executable, *FLEET, "worker", worker, "--host", "alpha"),
         environ=environ,
         log=directory / f"{worker}.log",
         cwd=directory,
@@ -138,36 +135,17 @@ def _start_worker(worker: str, file: Path, environ: Mapping[str, str], directory
     return child
 
 
-def _record_a_backup(directory: Path) -> None:
-    now = time.time()
-    record = JobRecord(
-        kind="backup", name="etc", host="alpha", task_id="1", started=now - 2, finished=now, ok=True, files=1
+def _start_beat(port: int, environ: Mapping[str, str], directory: Path) -> Child:
+    command = Command(
+        name="fleet beat",
+        argv=(sys.executable, *FLEET, "beat", "--metrics-port", str(port), "--metrics-address", "127.0.0.1"),
+        environ=environ,
+        log=directory / "beat.log",
+        cwd=directory,
     )
-    Ledger.in_state_dir(str(directory / "state")).record(record)
-
-
-class Sound:
-    """The health of a beat that is well."""
-
-    def alive(self) -> tuple[bool, dict[str, object]]:
-        return True, {}
-
-    def ready(self) -> tuple[bool, dict[str, object]]:
-        return True, {}
-
-
-@contextmanager
-def _beat() -> Iterator[int]:
-    """Serve what a beat exports, and yield the port."""
-    registry = new_registry()
-    entry = EntryState(name="nightly", next_due=time.time() + 3600, last_sent=None)
-    register_schedule(registry, lambda: ScheduleState(active=True, entries=(entry,)))
-    server = MetricsServer(registry, Sound())
-    server.start()
-    try:
-        yield server.port
-    finally:
-        server.close()
+    child = Child.start(command)
+    child.await_ready(lambda: answers_ok(f"http://127.0.0.1:{port}/readyz"), timeout_seconds=30)
+    return child
 
 
 @contextmanager
