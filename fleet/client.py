@@ -120,6 +120,7 @@ class Client:
         messages = [
             mail_message(self.fleet, to=to, template=template, context=context, key=key) for to in recipients
         ]
+        self._require_template(template, context)
         return self._deliver(messages)
 
     def watch(self) -> Watch:
@@ -154,6 +155,15 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _require_template(self, template: str, context: Mapping[str, object]) -> None:
+        """Render the mail once, where its templates are on this host, so that no bad one is queued."""
+        from fleet.mail.files import open_templates
+        from fleet.mail.templates import render
+
+        mail = self.fleet.mail
+        if mail is not None and Path(mail.templates).is_dir():
+            render(open_templates(mail.templates), template, context)
 
     def _deliver(self, messages: Sequence[TaskMessage]) -> tuple[SentTask, ...]:
         now = time.time()

@@ -134,6 +134,13 @@ def test_who_cannot_wait_sends_nothing(site: Site, run: Run) -> None:
         (("task", "send", "shop.charge", "--delay", "soon"), "such as `30s`, `5m`, `26h`, `7d`, not `soon`"),
         (("backup", "run", "etcc"), "no backup `etcc`"),
         (("backup", "run", "etc", "--host", "gamma"), "backup `etc` has no host `gamma`"),
+        (("mail", "send", "--to", "nobody", "--template", "welcome"), "nobody"),
+        (("mail", "send", "--to", "a@example.org", "--template", "missing"), "missing"),
+        (("mail", "send", "--to", "a@example.org", "--template", "welcome"), "'name' is undefined"),
+        (
+            ("mail", "send", "--to", "a@x.org", "--to", "b@x.org", "--template", "welcome", "--key", "k"),
+            "one key",
+        ),
     ],
 )
 def test_a_wrong_command_ends_with_2_and_one_clear_line(
