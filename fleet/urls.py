@@ -7,7 +7,7 @@ followed only where the expected status did not come at once, and never from htt
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -39,13 +39,19 @@ class UrlResult:
     detail: str
 
 
+class _Session(requests.Session):
+    """Leaves redirects to us: requests would read the whole body of each one, however long."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Find none."""
+        del resp
+
+
 class _Stopped(Exception):
     """The check ended without the expected answer; the message says why."""
 
 
-def check_all(
-    checks: Sequence[UrlCheck], *, ask: Callable[[UrlCheck], UrlResult] | None = None
-) -> tuple[UrlResult, ...]:
+def check_all(checks: Sequence[UrlCheck]) -> tuple[UrlResult, ...]:
     """Return the result of every check, in their order; a URL that hangs delays nobody for long."""
     results: queue.SimpleQueue[UrlResult] = queue.SimpleQueue()
     waiting: queue.SimpleQueue[UrlCheck] = queue.SimpleQueue()
@@ -55,7 +61,7 @@ def check_all(
     count = min(PARALLEL_CHECKS, len(checks))
     for _ in range(count):
         # Daemons: a server that sends one byte at a time must not keep the process from ending.
-        threading.Thread(target=_work, args=(waiting, results, ask or check_url), daemon=True).start()
+        threading.Thread(target=_work, args=(waiting, results), daemon=True).start()
     found = _collect(results, len(checks), limit=time.monotonic() + _limit_seconds(checks, count))
     return tuple(found.get(check.name) or _hanging(check, started) for check in checks)
 
@@ -78,8 +84,9 @@ def check_url(check: UrlCheck) -> UrlResult:
 
 def _status(check: UrlCheck, *, deadline: float) -> int:
     url = check.url
-    with requests.Session() as session:
-        session.headers["User-Agent"] = "fleet-check-urls"
+    with _Session() as session:
+        # A connection that is kept may be closed by the server just when the next redirect needs it.
+        session.headers.update({"User-Agent": "fleet-check-urls", "Connection": "close"})
         for _ in range(MAX_REDIRECTS + 1):
             remaining = deadline - time.monotonic()
             if remaining <= 0:
@@ -112,17 +119,13 @@ def _words(error: Exception) -> str:
     return f"no answer ({type(error).__name__})"
 
 
-def _work(
-    waiting: "queue.SimpleQueue[UrlCheck]",
-    results: "queue.SimpleQueue[UrlResult]",
-    ask: Callable[[UrlCheck], UrlResult],
-) -> None:
+def _work(waiting: "queue.SimpleQueue[UrlCheck]", results: "queue.SimpleQueue[UrlResult]") -> None:
     while True:
         try:
             check = waiting.get_nowait()
         except queue.Empty:
             return
-        results.put(ask(check))
+        results.put(check_url(check))
 
 
 def _limit_seconds(checks: Sequence[UrlCheck], threads: int) -> float:

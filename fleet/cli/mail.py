@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fleet.cli.context import Invocation, emit_json, emit_table, json_option, pass_invocation, say
-from fleet.errors import ProblemsFound
+from fleet.errors import ProblemsFound, UsageError
 
 if TYPE_CHECKING:
     from fleet.ops.mail import MailCheck, TemplateCheck
@@ -42,7 +42,6 @@ def preview(
     inv: Invocation, *, template: str, context: str | None, to: str | None, html: bool, as_json: bool
 ) -> None:
     """Show a mail as it would go out, and send nothing."""
-    from fleet.mail.templates import BadTemplate, Part
     from fleet.ops.mail import PREVIEW_RECIPIENT, preview_mail
 
     variables = None if context is None else _object(context)
@@ -54,9 +53,7 @@ def preview(
         emit_json(shown)
     elif html:
         if shown.html is None:
-            raise BadTemplate(
-                "there is no such file", file=f"{template}{Part.HTML}", hint="leave out `--html`"
-            )
+            raise UsageError(f"template `{template}` has no HTML part", hint="leave out `--html`")
         click.echo(shown.html)
     else:
         lines = [f"{name}: {value}" for name, value in shown.headers.items()]

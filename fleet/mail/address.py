@@ -89,9 +89,11 @@ def _parse(text: object) -> Address:
     spec = named["address"] if named else text.strip()
     if len(name) > MAX_NAME_LENGTH:
         raise _Wrong(f"its name is longer than {MAX_NAME_LENGTH} characters")
-    local, at, domain = spec.rpartition("@")
-    if not at:
+    if "@" not in spec:
         raise _Wrong("it has no `@`")
+    if "," in spec or ";" in spec:
+        raise _Wrong("it is more than one address; one task mails one recipient")
+    local, _, domain = spec.rpartition("@")
     _check_local(local)
     return Address(name=name, local=local, domain=_ascii_domain(local, domain))
 

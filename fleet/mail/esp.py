@@ -59,6 +59,14 @@ class _Body(io.BytesIO):
         return chunk
 
 
+class _Session(requests.Session):
+    """Follows no redirect, and does not read its body either, which requests would do in any case."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Find none: a redirected POST would become a GET and take the key elsewhere."""
+        del resp
+
+
 def submit(sendgrid: SendGrid, mail: OutgoingMail, *, api_key: Secret, now: datetime) -> str:
     """Hand the mail to SendGrid and return its id for it (``X-Message-Id``).
 
@@ -87,7 +95,7 @@ def check_key(sendgrid: SendGrid, *, api_key: Secret, now: datetime) -> None:
 def _ask(sendgrid: SendGrid, method: str, path: str, api_key: Secret, body: _Body | None) -> Answer:
     _refuse_plaintext(sendgrid.url)
     with (
-        requests.Session() as session,
+        _Session() as session,
         session.request(
             method,
             sendgrid.url.rstrip("/") + path,
@@ -95,7 +103,6 @@ def _ask(sendgrid: SendGrid, method: str, path: str, api_key: Secret, body: _Bod
             headers={"Content-Type": "application/json", "Accept": "application/json"},
             auth=_Bearer(api_key),
             timeout=(min(CONNECT_SECONDS, sendgrid.timeout_seconds), sendgrid.timeout_seconds),
-            # A redirected POST would become a GET and take the key elsewhere.
             allow_redirects=False,
             stream=True,
         ) as response,

@@ -88,10 +88,12 @@ def check_subject(subject: str) -> str:
 
     Raises Unmailable for a line break, a control character, an empty or an endless subject.
     """
+    hint = "see `NAME.subject.txt` and what the context puts into it"
     if has_forbidden_characters(subject):
-        raise Unmailable("the subject has a line break or another control character")
+        raise Unmailable("the subject has a line break or another control character", hint=hint)
     if not subject or len(subject) > MAX_SUBJECT_LENGTH:
-        raise Unmailable(f"the subject must have 1 to {MAX_SUBJECT_LENGTH} characters, not {len(subject)}")
+        said = f"the subject must have 1 to {MAX_SUBJECT_LENGTH} characters, not {len(subject)}"
+        raise Unmailable(said, hint=hint)
     return subject
 
 

@@ -142,7 +142,10 @@ class _Conversation:
         self.stage = Stage.TLS
         if not client.has_extn("starttls"):
             raise _Failed(Fault.NO_STARTTLS)
-        self._expect(client.starttls(context=self._context), 220)
+        try:
+            client.starttls(context=self._context)
+        except smtplib.SMTPResponseException as error:
+            raise _Refused(self._reply(error.smtp_code, error.smtp_error)) from None
         # What the server said before TLS could have been anybody's words.
         self._greet(client)
 

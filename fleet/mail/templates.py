@@ -139,11 +139,11 @@ def _missing(templates: Templates, file: str) -> BadTemplate:
 
 
 def _located(templates: Templates, file: str, error: Exception) -> BadTemplate:
-    hint = "`fleet mail preview` renders it with a context of yours"
     if isinstance(error, TemplateSyntaxError):
-        at = f"{templates.directory}/{error.name or file}"
+        at, hint = f"{templates.directory}/{error.name or file}", "`fleet mail check` parses every template"
         return BadTemplate(error.message or "syntax error", file=at, line=error.lineno, hint=hint)
     place = _place(error.__traceback__, templates.directory) or (f"{templates.directory}/{file}", None)
+    hint = "`fleet mail check` lists what each template expects in its context"
     return BadTemplate(_reason(error), file=place[0], line=place[1], hint=hint)
 
 

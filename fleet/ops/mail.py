@@ -140,12 +140,13 @@ def _example(mail: Mail, template: str) -> Mapping[str, object] | None:
     text = read_file(Path(mail.templates), file)
     if text is None:
         return None
+    place, hint = f"{mail.templates}/{file}", 'write a JSON object, such as {"name": "Ann"}'
     try:
         example = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"{mail.templates}/{file}: is no JSON: {error}") from error
+        raise UsageError(f"{place}: it is no JSON: {error}", hint=hint) from error
     if not isinstance(example, dict):
-        raise UsageError(f"{mail.templates}/{file}: is no JSON object")
+        raise UsageError(f"{place}: it is no JSON object", hint=hint)
     return example
 
 
