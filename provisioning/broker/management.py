@@ -5,6 +5,7 @@ provisioner needs none for it. Deleting exchanges, queues and bindings does need
 """
 
 import os
+import ssl
 from collections.abc import Mapping, Sequence
 from html import unescape
 from typing import Any
@@ -136,16 +137,22 @@ class ManagementDoor:
             return response.json() if response.content else None
         except requests.exceptions.JSONDecodeError as error:
             raise self._not_the_api("it does not answer in JSON") from error
-        except requests.exceptions.SSLError as error:
-            raise errors.Unreachable(
-                f"{self._url} is not trusted: {_root_reason(error)}",
-                hint="name the CA that signed its certificate (`ca`), or the name that the certificate bears",
-            ) from error
-        except requests.exceptions.RequestException as error:
-            raise errors.Unreachable(
-                f"no management API answers at {self._url}: {_root_reason(error)}",
-                hint="is RabbitMQ running there, with `rabbitmq-plugins enable rabbitmq_management`?",
-            ) from error
+        except (requests.exceptions.RequestException, OSError) as error:
+            # OSError: the CA bundle is not there.
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> errors.Unreachable:
+        root = _root(error)
+        reason = getattr(root, "strerror", None) or str(root)
+        if isinstance(root, ssl.SSLCertVerificationError):
+            return errors.Unreachable(
+                f"the certificate of {self._url} is not trusted: {reason}",
+                hint="name the CA that signed it (`ca`), and use a host name that it bears",
+            )
+        return errors.Unreachable(
+            f"no management API answers at {self._url}: {reason}",
+            hint="is RabbitMQ running there, with `rabbitmq-plugins enable rabbitmq_management`?",
+        )
 
     def _refused(self, response: requests.Response) -> errors.ProvisioningError:
         reason = _reason(response)
@@ -207,13 +214,7 @@ def _term_text(term: object) -> str:
     return " ".join(_term_text(item) for item in term)
 
 
-def _root_reason(error: BaseException) -> str:
-    """Return the innermost reason of a chain of wrapped connection errors."""
-    seen: BaseException = error
-    while True:
-        inner = getattr(seen, "reason", None) or seen.__cause__ or seen.__context__
-        if not isinstance(inner, BaseException):
-            inner = next((a for a in seen.args if isinstance(a, BaseException)), None)
-        if inner is None:
-            return getattr(seen, "strerror", None) or str(seen)
-        seen = inner
+def _root(error: BaseException) -> BaseException:
+    """Return the innermost of a chain of wrapped connection errors."""
+    inner = error.__cause__ or error.__context__
+    return _root(inner) if inner else error

@@ -28,8 +28,6 @@ from provisioning.broker.objects import (
 from provisioning.broker.passwords import SALT_BYTES
 from provisioning.plan import Change, Contents, Identity, Resource
 
-#: exit codes of rabbitmqctl (sysexits.h) that mean that it reached no running node
-UNREACHABLE_CODES = (69, 75)
 #: characters of names that pass unchanged through any shell
 SAFE_NAME = re.compile(r"[\w.@:/+=%, -]+", re.ASCII)
 
@@ -141,7 +139,7 @@ class RabbitmqctlDoor:
             raise refused(
                 f"`{command} {arguments[0]}` failed with exit code {done.returncode}: {_reason(done)}",
                 hint="run it as the broker's user, with the node's name and cookie"
-                if done.returncode in UNREACHABLE_CODES
+                if refused is errors.Unreachable
                 else None,
             )
         return done.stdout
