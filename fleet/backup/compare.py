@@ -34,8 +34,10 @@ class InTheWay:
     created: int
     unchanged: int
     replaced: int
-    #: the first paths whose file was changed after the one in the snapshot
-    newer: tuple[str, ...]
+    #: how many of the replaced ones were changed after the one in the snapshot
+    newer: int
+    #: the first of these
+    newer_paths: tuple[str, ...]
 
 
 def survey(tree: Path, parts: tuple[str, ...]) -> Survey:
@@ -54,8 +56,8 @@ def survey(tree: Path, parts: tuple[str, ...]) -> Survey:
 
 def in_the_way(tree: Path, parts: tuple[str, ...], target: Path) -> InTheWay:
     """Return what restoring ``parts`` of ``tree`` would meet below ``target``."""
-    created = unchanged = replaced = 0
-    newer: list[str] = []
+    created = unchanged = replaced = newer = 0
+    paths: list[str] = []
     for path, wanted in _walk(tree.joinpath(*parts)):
         if stat.S_ISDIR(wanted.st_mode):
             continue
@@ -67,9 +69,12 @@ def in_the_way(tree: Path, parts: tuple[str, ...], target: Path) -> InTheWay:
             unchanged += 1
         else:
             replaced += 1
-            if there.st_mtime_ns > wanted.st_mtime_ns and len(newer) < KEPT_PATHS:
-                newer.append(str(place))
-    return InTheWay(created=created, unchanged=unchanged, replaced=replaced, newer=tuple(newer))
+            if there.st_mtime_ns > wanted.st_mtime_ns:
+                newer += 1
+                paths += [str(place)] if newer <= KEPT_PATHS else []
+    return InTheWay(
+        created=created, unchanged=unchanged, replaced=replaced, newer=newer, newer_paths=tuple(paths)
+    )
 
 
 def differences(tree: Path, parts: tuple[str, ...], target: Path) -> tuple[str, ...]:

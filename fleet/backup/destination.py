@@ -10,8 +10,10 @@ import os
 import posixpath
 import shlex
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.backup.excludes import is_excluded, is_inside
@@ -21,6 +23,8 @@ from fleet.model import Backup
 
 MIN_FREE_BYTES = 64 * 1024 * 1024
 MIN_FREE_INODES = 1000
+#: an rsync whose process has died gets this long to end
+ORPHAN_SECONDS = 15.0
 
 
 def check_sources(backup: Backup) -> None:
@@ -111,13 +115,7 @@ def hold_lock(places: Layout, *, task_id: str) -> Iterator[int]:
     """
     descriptor = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BackupPostponed(
-                f"`{places.root}` is being written by {_holder(descriptor)}",
-                hint="wait until that run has ended",
-            ) from error
+        _lock(descriptor, places.root)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"task_id": task_id, "pid": os.getpid()}).encode(), 0)
         yield descriptor
@@ -125,12 +123,34 @@ def hold_lock(places: Layout, *, task_id: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _holder(descriptor: int) -> str:
+def _lock(descriptor: int, root: Path) -> None:
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = _holder(descriptor)
+            # A killed worker's task is delivered again at once, while its rsync is about to end.
+            if time.monotonic() > deadline or (holder and Path("/proc", str(holder.pid)).exists()):
+                who = f"task {holder.task_id!r} (process {holder.pid})" if holder else "another process"
+                raise BackupPostponed(
+                    f"`{root}` is being written by {who}", hint="wait until that run has ended"
+                ) from error
+            time.sleep(0.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Holder:
+    task_id: str
+    pid: int
+
+
+def _holder(descriptor: int) -> _Holder | None:
     try:
         record = json.loads(os.pread(descriptor, 1000, 0))
-        return f"task {record['task_id']!r} (process {record['pid']})"
+        return _Holder(task_id=str(record["task_id"]), pid=int(record["pid"]))
     except (ValueError, KeyError, TypeError):
-        return "another process"
+        return None
 
 
 def _check_apart(backup: Backup, source: str) -> None:

@@ -13,6 +13,8 @@ from fleet.backup.failure import BackupFailed
 
 #: messages kept of one call
 KEPT_PROBLEMS = 100
+#: characters kept of one message
+PROBLEM_LENGTH = 400
 #: rsync reports after every file; more often than this nobody looks
 PROGRESS_SECONDS = 0.5
 
@@ -104,4 +106,9 @@ class _Transcript:
         if rsync.vanished_path(line) is not None:
             self.vanished += 1
         if len(self.problems) < KEPT_PROBLEMS:
-            self.problems.append(line)
+            self.problems.append(_shortened(line))
+
+
+def _shortened(line: str) -> str:
+    """Return ``line`` without its middle where it is long: both ends of rsync's messages matter."""
+    return line if len(line) <= PROBLEM_LENGTH else f"{line[: PROBLEM_LENGTH - 102]} … {line[-100:]}"

@@ -94,6 +94,13 @@ def test_two_runs_of_one_backup_never_write_at_once(site: Site) -> None:
         assert BackupPostponed.retry_seconds
 
 
+def test_a_task_that_is_delivered_again_at_once_waits_for_its_dying_rsync(site: Site) -> None:
+    with half_done(site, "t1") as process:
+        process.kill()
+        process.wait(20)
+        assert site.run("t1").manifest.outcome is Outcome.COMPLETE
+
+
 def test_another_backup_of_the_host_runs_meanwhile(site: Site) -> None:
     with half_done(site, "t1"):
         assert site.having(name="other", sources=(str(site.source / "etc"),)).run("t2").manifest.is_good

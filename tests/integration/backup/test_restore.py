@@ -264,7 +264,7 @@ def test_what_is_in_the_way_is_told_before_anything_is_overwritten(saved: Site, 
     placed(saved, root, "etc/hosts").unlink()
     found = obstacles(part_of(saved), root=root)
     assert (found.created, found.unchanged, found.replaced) == (1, 1, 1)
-    assert found.newer == (str(placed(saved, root, "notes")),)
+    assert (found.newer, found.newer_paths) == (1, (str(placed(saved, root, "notes")),))
 
 
 def test_a_link_on_the_way_back_is_not_followed(saved: Site, root: Path, tmp_path: Path) -> None:
