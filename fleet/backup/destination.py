@@ -131,12 +131,22 @@ def _lock(descriptor: int, root: Path) -> None:
         except BlockingIOError as error:
             holder = _holder(descriptor)
             # A killed worker's task is delivered again at once, while its rsync is about to end.
-            if time.monotonic() > deadline or (holder and Path("/proc", str(holder.pid)).exists()):
+            if time.monotonic() > deadline or (holder and _is_alive(holder.pid)):
                 who = f"task {holder.task_id!r} (process {holder.pid})" if holder else "another process"
                 raise BackupPostponed(
                     f"`{root}` is being written by {who}", hint="wait until that run has ended"
                 ) from error
             time.sleep(0.1)
+
+
+def _is_alive(pid: int) -> bool:
+    """Tell whether the process runs; a dead one that its parent has not yet collected does not."""
+    try:
+        status = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    # The state follows the program's name, which stands in brackets and may hold anything.
+    return not status.rpartition(")")[2].strip().startswith("Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

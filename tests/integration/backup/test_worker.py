@@ -100,10 +100,9 @@ def test_a_backup_whose_worker_child_is_killed_is_made_by_the_next_delivery(
     wait_until(lambda: list(site.places.incoming.rglob(".b-long.*")), seconds=60)
     lock = json.loads(site.places.lock.read_text())
     os.kill(lock["pid"], signal.SIGKILL)
-    wait_until(lambda: any(manifest.is_good for manifest in store.snapshots(site.places)), seconds=120)
+    wait_until(lambda: records(provisioned, "backup"), seconds=120)
     (manifest,) = store.snapshots(site.places)
     assert manifest.task_id == lock["task_id"]
     assert (manifest.files, list(site.places.incoming.iterdir())) == (3, [])
-    wait_until(lambda: records(provisioned, "backup"))
     assert [record.ok for record in records(provisioned, "backup")] == [True]
     assert not processes_naming(site.places.root)
