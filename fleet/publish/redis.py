@@ -88,8 +88,7 @@ class RedisLists:
             connection.release()
             if isinstance(error, AuthenticationError | ResponseError):
                 raise BrokerRefused(
-                    f"{address(node)} refused database {self._target.broker.vhost} "
-                    f"as user `{self._target.login.user}`: {error}",
+                    f"{address(node)} refused database {self._target.broker.vhost}: {error}",
                     hint="check `user`, `password` and `vhost` in `[broker]` of the fleet file",
                 ) from error
             raise BrokerUnreachable(f"{address(node)}: {error}") from error
@@ -103,7 +102,7 @@ def _connection(target: Target, node: Node) -> Any:
         hostname=node.host,
         port=node.port,
         # Without a password there is no user either: Redis would be asked to check an empty one.
-        userid=target.login.user if password else None,
+        userid=(target.login.user or None) if password else None,
         password=password.reveal() if password else None,
         virtual_host=target.broker.vhost,
         ssl=_tls(target.broker.tls) if node.tls else None,
