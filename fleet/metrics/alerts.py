@@ -18,6 +18,7 @@ from fleet.metrics.rule import Alert, Severity
 from fleet.metrics.scrape import BROKER_JOB, WORKER_JOB
 
 _COPIES = '{kind=~"backup|mirror"}'
+_CHECKED = 'max by (fleet, job_name, host) (fleet_job_last_attempt_timestamp_seconds{kind="url_check"})'
 _MAX_WAIT = f"max by ({QUEUE_LABELS}) (fleet_queue_max_wait_seconds)"
 _BUDGET = f"max by ({QUEUE_LABELS}) (fleet_queue_error_budget_ratio)"
 #: runs that a window must hold before its share of bad ones means anything
@@ -141,6 +142,21 @@ JOB_ALERTS = (
         severity=Severity.CRITICAL,
         summary="Schedule entry {{ $labels.entry }} was not sent in time",
         description="A run of {{ $labels.entry }} is later than its grace time, or no beat runs at all.",
+    ),
+)
+
+URL_ALERTS = (
+    Alert(
+        name="FleetUrlDown",
+        # Any host may run a check: the newest result counts, and only of URLs that are still declared.
+        expr="max by (fleet, job_name, host) (fleet_url_up) == 0\n"
+        f"and on (fleet, job_name, host) ({_CHECKED} == on (fleet, job_name) group_left ()"
+        f" max by (fleet, job_name) ({_CHECKED}))\n"
+        "and on (fleet, job_name) fleet_url_timeout_seconds",
+        for_seconds=60,
+        severity=Severity.WARNING,
+        summary="URL {{ $labels.job_name }} does not answer as it should",
+        description="The newest check of {{ $labels.job_name }}, from {{ $labels.host }}, failed.",
     ),
 )
 

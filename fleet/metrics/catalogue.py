@@ -247,6 +247,13 @@ _DECLARED = (
         "seconds",
         "How late a scheduled run may be (`schedule.NAME.grace`).",
     ),
+    gauge(
+        "fleet_url_timeout_seconds",
+        Group.DECLARED,
+        "job_name",
+        "seconds",
+        "How long a URL may take to answer (`urls.NAME.timeout`).",
+    ),
 )
 
 _SCHEDULE = (

@@ -33,7 +33,12 @@ def declared_samples(fleet: Fleet) -> tuple[Sample, ...]:
 
     Every worker exports them all: the limits of a host that never came up must still be known.
     """
-    return (*_declared_queues(fleet), *_declared_backups(fleet), *_declared_schedule(fleet))
+    return (
+        *_declared_queues(fleet),
+        *_declared_backups(fleet),
+        *_declared_schedule(fleet),
+        *_declared_urls(fleet),
+    )
 
 
 def _declared_queues(fleet: Fleet) -> Iterator[Sample]:
@@ -62,6 +67,11 @@ def _declared_backups(fleet: Fleet) -> Iterator[Sample]:
 def _declared_schedule(fleet: Fleet) -> Iterator[Sample]:
     for entry in fleet.schedule:
         yield Sample(metric="fleet_schedule_grace_seconds", labels=(entry.name,), value=entry.grace_seconds)
+
+
+def _declared_urls(fleet: Fleet) -> Iterator[Sample]:
+    for check in fleet.url_checks:
+        yield Sample(metric="fleet_url_timeout_seconds", labels=(check.name,), value=check.timeout_seconds)
 
 
 def ledger_samples(

@@ -28,6 +28,8 @@ def variables(watched: Watched) -> dict[str, str]:
         "TASK": "fleet.send_mail",
         "BACKUP": "etc",
         "ENTRY": "nightly",
+        "CHECK": "management",
+        "ADDRESS": watched.vhost.node.management_url,
     }
 
 

@@ -47,7 +47,7 @@ def test_prometheus_accepts_the_configuration_and_its_files(
     argv = (promtool, "check", "config", tmp_path / "p.yml")
     checked = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "23 rules found" in checked.stdout
+    assert "24 rules found" in checked.stdout
 
 
 def test_the_same_is_answered_as_json(run_fleet: RunFleet, tmp_path: Path) -> None:

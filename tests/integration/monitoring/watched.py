@@ -31,6 +31,9 @@ destination = "{destination}"
 [schedule.nightly]
 backup = "etc"
 crontab = "0 3 * * *"
+
+[urls.management]
+url = "{management}"
 """
 
 
@@ -101,6 +104,7 @@ def watched_fleet(rabbit: RabbitNode, directory: Path) -> Iterator[Watched]:
         stack.callback(watched.stop_workers)
         for worker in ("backup", "shared"):
             watched.start_worker(worker)
+        _fleet("task", "send", "fleet.check_urls", "--wait", environ=environ)
         _fleet("backup", "run", "etc", "--host", "alpha", "--wait", environ=environ)
         yield watched
 
@@ -110,7 +114,7 @@ def _write_fleet_file(vhost: BrokerVhost) -> Path:
     sources.mkdir()
     destination.mkdir()
     (sources / "motd").write_text("hello\n")
-    extra = BODY.format(sources=sources, destination=destination)
+    extra = BODY.format(sources=sources, destination=destination, management=vhost.node.management_url)
     return vhost.write_fleet_toml(hosts_and_workers() + extra)
 
 

@@ -1,6 +1,6 @@
 """Fleets for the tests of this room."""
 
-from fleet.model import Backup, Broker, Fleet, Host, Node, Queue, ScheduleEntry, Worker
+from fleet.model import Backup, Broker, Fleet, Host, Node, Queue, ScheduleEntry, UrlCheck, Worker
 
 ALPHA = Host(name="alpha", address="10.0.0.1")
 BETA = Host(name="beta", address="beta.example.org")
@@ -23,5 +23,6 @@ WALK = Fleet(
         Backup(name="etc", hosts=("*",), sources=("/etc",), destination="/backup", max_age_seconds=3600),
         Backup(name="www", hosts=("beta",), sources=("/srv",), destination="/backup", kind="mirror"),
     ),
+    url_checks=(UrlCheck(name="shop", url="https://shop.example.org", timeout_seconds=7.0),),
     schedule=(ScheduleEntry(name="nightly", task="fleet.backup", crontab="0 3 * * *", hosts=("*",)),),
 )

@@ -80,6 +80,7 @@ def test_the_limits_of_every_host_are_declared_everywhere() -> None:
     assert found["fleet_task_max_runtime_seconds", "fleet.email"] == 120
     assert found["fleet_job_max_age_seconds", "backup", "etc", "beta"] == 3600
     assert found["fleet_schedule_grace_seconds", "nightly"] == 300
+    assert found["fleet_url_timeout_seconds", "shop"] == 7
 
 
 def test_a_limit_carries_the_ledgers_word_for_its_kind() -> None:
