@@ -1,0 +1,68 @@
+# mypy: disable-error-code="untyped-decorator"
+# Celery has no types.
+"""Tasks of an operator's own, which note what they do in a file; copied beside the worker under test."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import shared_task
+
+
+def note(*words: object) -> None:
+    """Append one line; a single small write in append mode is not torn by another process's."""
+    line = " ".join(map(str, (f"{time.time():.3f}", os.getpid(), *words))) + "\n"
+    with Path(os.environ["PROBE_LOG"]).open("a") as log:
+        log.write(line)
+
+
+@shared_task(name="probe.ok")
+def ok(word: str = "ok", **hidden: object) -> str:
+    note("ok", word)
+    return word
+
+
+@shared_task(name="probe.fail")
+def fail(word: str = "x") -> None:
+    note("fail", word)
+    secret_token = "hunter2"
+    raise ValueError(f"no good: {len(word)} {len(secret_token)}")
+
+
+@shared_task(
+    name="probe.flaky", bind=True, autoretry_for=(ConnectionError,), retry_backoff=True, max_retries=2
+)
+def flaky(self: Any, failures: int) -> None:
+    note("flaky", self.request.retries)
+    if self.request.retries < failures:
+        raise ConnectionError("down")
+
+
+@shared_task(name="probe.later", bind=True)
+def later(self: Any, failures: int) -> None:
+    note("later", self.request.retries, self.request.fleet_queue)
+    if self.request.retries < failures:
+        self.retry_later(OSError("down"), delay_seconds=0.2, max_attempts=2)
+
+
+@shared_task(name="probe.die")
+def die() -> None:
+    note("die")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@shared_task(name="probe.sleep")
+def sleep(seconds: float) -> None:
+    note("start", seconds)
+    time.sleep(seconds)
+    note("end", seconds)
+
+
+@shared_task(name="probe.send")
+def send(name: str, *args: object) -> None:
+    from celery import current_app
+
+    current_app.send_task(name, args)
+    note("sent", name)

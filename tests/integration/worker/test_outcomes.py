@@ -1,0 +1,70 @@
+"""How runs end on a real broker: retried, dead-lettered, killed, or done."""
+
+from collections.abc import Callable
+
+from tests.integration.worker.conftest import Shop, eventually
+
+
+def reasons(message: dict[str, object]) -> list[str]:
+    headers = message["properties"]["headers"]  # type: ignore[index]
+    return [death["reason"] for death in headers["x-death"]]
+
+
+def test_runs_end_as_succeeded_failed_retried_or_given_up(shop: Shop) -> None:
+    shop.start()
+    shop.send("probe.ok", "hello")
+    failed = shop.send("probe.fail")
+    shop.send("probe.flaky", 1)
+    given_up = shop.send("probe.later", 9, queue="shop")
+    shop.expect("ok", "hello")
+    shop.expect("flaky", "1")
+    letters = shop.dead_letters("shop", at_least=2)
+
+    assert {letter["properties"]["headers"]["id"] for letter in letters} == {failed, given_up}
+    assert all("rejected" in reasons(letter) for letter in letters)
+    assert shop.notes("later") == [["later", "0", "fleet.shop"], ["later", "1", "fleet.shop"]]
+    ended = {
+        outcome: shop.metric("shared", "fleet_tasks_finished_total", outcome=outcome)
+        for outcome in ("succeeded", "failed", "retried", "retries_exhausted")
+    }
+    assert ended == {"succeeded": 2, "failed": 1, "retried": 2, "retries_exhausted": 1}
+    assert shop.depth("fleet.shop") == 0
+
+
+def test_a_retry_from_a_hosts_own_queue_goes_back_to_it(shop: Shop) -> None:
+    shop.start("slow")
+    shop.send("probe.later", 1, queue="slow", host="alpha")
+    shop.expect("later", "1", "fleet.slow.alpha")
+    eventually(lambda: shop.depth("fleet.slow.alpha") == 0)
+    assert shop.metric("slow", "fleet_tasks_finished_total", outcome="succeeded") == 1
+
+
+def test_a_task_that_kills_its_child_runs_again_up_to_the_delivery_limit(
+    make_shop: Callable[..., Shop],
+) -> None:
+    shop = make_shop(delivery_limit=2)
+    shop.start()
+    shop.send("probe.die")
+    (letter,) = shop.dead_letters("shop", at_least=1, seconds=30)
+    assert reasons(letter) == ["delivery_limit"]
+    assert len(shop.notes("die")) == 3
+    eventually(lambda: shop.metric("shared", "fleet_tasks_finished_total", outcome="lost") == 3)
+
+
+def test_a_task_beyond_its_queues_limit_is_killed_and_dead_lettered_at_once(
+    make_shop: Callable[..., Shop],
+) -> None:
+    shop = make_shop(max_runtime="1s")
+    shop.start()
+    shop.send("probe.sleep", 30, queue="shop")
+    (letter,) = shop.dead_letters("shop", at_least=1)
+    assert reasons(letter) == ["rejected"]
+    assert len(shop.notes("start")) == 1
+    assert not shop.notes("end")
+    assert shop.metric("shared", "fleet_tasks_finished_total", outcome="timed_out") == 1
+
+
+def test_a_task_sends_another_by_the_fleet_files_table(shop: Shop) -> None:
+    shop.start()
+    shop.send("probe.send", "probe.ok", "sent by a task")
+    shop.expect("ok", "sent")
