@@ -1,25 +1,34 @@
 """docs/reference/exit-codes.md, from the error trees."""
 
 from fleet import errors
+from provisioning import errors as provisioning_errors
+from provisioning.errors import ProvisioningError
 
 MEANINGS = {
     0: "done, or nothing to do",
-    1: "failed",
-    2: "usage or configuration: the command or the fleet file is wrong; nothing was changed",
-    3: "partly done: some hosts or changes failed",
+    1: "failed; a destructive change that was refused is a failure, too",
+    2: "usage or configuration: the command, its environment or the fleet file is wrong; nothing was changed",
+    3: "partly done: some hosts, tasks or changes failed",
     4: "changes pending (`provision broker --check`), or a check found problems",
     5: "no broker could be reached",
     130: "interrupted with Ctrl-C",
 }
 
 
+HEAD = """\
+# Exit codes
+
+Generated from the error trees by `make docs`. Every command ends with one of these. An error is told on
+stderr as `error: …`, and `hint: …` names what to try next. The last column has the exceptions behind it.
+
+| code | meaning | exceptions |
+|---|---|---|
+"""
+
+
 def exit_codes_page() -> str:
-    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.FleetError)]
-    rows = []
-    for code, meaning in MEANINGS.items():
-        names = ", ".join(f"`{c.__name__}`" for c in classes if c.exit_code == code)
-        rows.append(f"| {code} | {meaning} | {names} |\n")
-    return (
-        "# Exit codes\n\nEvery command ends with one of these. A refused destructive change is 1.\n\n"
-        "| code | meaning | errors |\n|---|---|---|\n" + "".join(rows)
-    )
+    names: dict[int, list[str]] = {code: [] for code in MEANINGS}
+    for found in (*vars(errors).values(), *vars(provisioning_errors).values()):
+        if isinstance(found, type) and issubclass(found, errors.FleetError | ProvisioningError):
+            names[found.exit_code].append(f"`{found.__name__}`")
+    return HEAD + "".join(f"| {code} | {MEANINGS[code]} | {', '.join(names[code])} |\n" for code in MEANINGS)

@@ -7,7 +7,7 @@ from fleet.config.locate import Path
 from fleet.model import BUILT_IN_TASKS
 from fleet.routes import broker_queues, serving_hosts
 
-#: broker queues ``fleet.NAME`` that hold something else than tasks
+#: kept free for queues of fleet's own, of which ``fleet.journal`` is one
 RESERVED = ("control", "journal", "lease")
 #: tasks that ship with fleet or Celery, which a wider pattern would let in unintended
 _FOREIGN = (*BUILT_IN_TASKS, "celery.starmap")
