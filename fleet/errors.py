@@ -24,6 +24,8 @@ class FleetError(Exception):
     """What failed, on which object, with the value or reason seen; ``hint`` is the next command to try."""
 
     exit_code: ClassVar[int] = 1
+    #: the message names no address, argument or secret, so the journal may keep it
+    is_journaled: ClassVar[bool] = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -17,6 +17,7 @@ from fleet.errors import FleetError
 class BackupError(FleetError):
     """A backup or restore did not end well."""
 
+    is_journaled = True
     #: seconds to wait before another attempt; None where another attempt cannot help
     retry_seconds: ClassVar[int | None] = None
 

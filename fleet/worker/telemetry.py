@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol
 
+from fleet.errors import FleetError
 from fleet.journal.record import Outcome
 from fleet.metrics.metric import OTHER
 from fleet.metrics.tasks import TaskMetrics
@@ -119,6 +120,7 @@ class Telemetry:
                     wait_seconds=getattr(request, "wait_seconds", None),
                     attempt=(request.request_dict.get("retries") or 0) + 1,
                     error=type(error).__name__ if error else None,
+                    message=_told(error),
                 )
             )
 
@@ -147,6 +149,11 @@ class Telemetry:
                 message=refusal.detail,
             )
         )
+
+
+def _told(error: BaseException | None) -> str | None:
+    """Return what ``error`` says, where its class vouches that the journal may keep it."""
+    return error.message if isinstance(error, FleetError) and error.is_journaled else None
 
 
 def _stamp(headers: Mapping[str, Any], name: str) -> float | None:

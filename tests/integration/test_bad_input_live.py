@@ -170,7 +170,9 @@ def test_a_backup_that_cannot_run_says_why_and_is_dead_lettered(
 def test_a_port_in_use_is_named_with_who_to_ask(scene: Scene, run_fleet: RunFleet) -> None:
     with listening() as port:
         text = scene.file.read_text()
-        scene.file.write_text(re.sub(r"metrics_port = \d+\n\n\[backups.docs", f"metrics_port = {port}\n\n[backups.docs", text))
+        scene.file.write_text(
+            re.sub(r"metrics_port = \d+\n\n\[backups.docs", f"metrics_port = {port}\n\n[backups.docs", text)
+        )
         compare("worker-port-in-use", transcript(SHARED, scene, run_fleet))
 
 
@@ -220,4 +222,3 @@ def messages(scene: Scene) -> int:
 def listening() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
-
