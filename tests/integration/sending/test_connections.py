@@ -1,5 +1,6 @@
 """What happens between sender and broker: connections that are cut, and TLS that is verified."""
 
+import ssl
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from fleet.errors import BrokerUnreachable, PublishUncertain
 from fleet.model import Node, Tls
 from fleet.publish import Publisher, TaskMessage, new_task_id
-from tests.integration.sending.certificates import Authority
+from tests.certificates import Authority
 from tests.integration.sending.proxy import Proxy
 from tests.integration.sending.topology import EMAIL_QUEUE, Site
 
@@ -17,6 +18,14 @@ def through(site: Site, port: int, *, host: str = "127.0.0.1", tls: Tls | None =
     """Return the site as it is seen through a proxy."""
     broker = replace(site.fleet.broker, nodes=(Node(host=host, port=port, tls=tls is not None),), tls=tls)
     return replace(site, fleet=replace(site.fleet, broker=broker))
+
+
+def speaking_tls(authority: Authority, name: str) -> ssl.SSLContext:
+    """Return the TLS side of a server whose certificate carries ``name``."""
+    issued = authority.issue(name)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.cert, issued.key)
+    return context
 
 
 def send(site: Site) -> str:
@@ -55,32 +64,32 @@ def test_a_task_whose_confirm_never_comes_is_uncertain(site: Site) -> None:
 
 def test_a_broker_with_a_trusted_certificate_is_used(site: Site, tmp_path: Path) -> None:
     site.declare(EMAIL_QUEUE)
-    authority = Authority.create(tmp_path / "ca")
-    with Proxy(site.vhost.node.port, tls=authority.server_context("127.0.0.1")) as proxy:
-        send(through(site, proxy.port, tls=Tls(ca=str(authority.ca))))
+    authority = Authority.create(tmp_path)
+    with Proxy(site.vhost.node.port, tls=speaking_tls(authority, "127.0.0.1")) as proxy:
+        send(through(site, proxy.port, tls=Tls(ca=str(authority.cert))))
     assert len(site.messages(EMAIL_QUEUE.name)) == 1
 
 
 def test_a_certificate_of_an_unknown_authority_is_not_trusted(site: Site, tmp_path: Path) -> None:
-    known, unknown = Authority.create(tmp_path / "known"), Authority.create(tmp_path / "unknown")
+    known, unknown = Authority.create(tmp_path, "known"), Authority.create(tmp_path, "unknown")
     with (
-        Proxy(site.vhost.node.port, tls=unknown.server_context("127.0.0.1")) as proxy,
+        Proxy(site.vhost.node.port, tls=speaking_tls(unknown, "127.0.0.1")) as proxy,
         pytest.raises(BrokerUnreachable, match="its certificate is not trusted"),
     ):
-        send(through(site, proxy.port, tls=Tls(ca=str(known.ca))))
+        send(through(site, proxy.port, tls=Tls(ca=str(known.cert))))
 
 
 def test_a_certificate_for_another_name_is_not_trusted(site: Site, tmp_path: Path) -> None:
-    authority = Authority.create(tmp_path / "ca")
+    authority = Authority.create(tmp_path)
     with (
-        Proxy(site.vhost.node.port, tls=authority.server_context("192.0.2.7")) as proxy,
+        Proxy(site.vhost.node.port, tls=speaking_tls(authority, "192.0.2.7")) as proxy,
         pytest.raises(BrokerUnreachable, match=r"certificate is not valid for '127\.0\.0\.1'"),
     ):
-        send(through(site, proxy.port, tls=Tls(ca=str(authority.ca))))
+        send(through(site, proxy.port, tls=Tls(ca=str(authority.cert))))
 
 
 def test_a_broker_without_tls_is_not_spoken_to_in_the_clear(site: Site, tmp_path: Path) -> None:
-    authority = Authority.create(tmp_path / "ca")
+    authority = Authority.create(tmp_path)
     seen: list[bytes] = []
 
     def look(sent: bytes) -> bool:
@@ -88,5 +97,5 @@ def test_a_broker_without_tls_is_not_spoken_to_in_the_clear(site: Site, tmp_path
         return False
 
     with Proxy(site.vhost.node.port, cut=look) as proxy, pytest.raises(BrokerUnreachable):
-        send(through(site, proxy.port, tls=Tls(ca=str(authority.ca))))
+        send(through(site, proxy.port, tls=Tls(ca=str(authority.cert))))
     assert site.vhost.password.encode() not in b"".join(seen)

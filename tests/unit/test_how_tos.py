@@ -1,0 +1,46 @@
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from fleet.config.parse import parse
+from tests.runbooks import parse_with_the_real_command_line
+
+DIRECTORY = Path(__file__).parents[2] / "docs" / "how-to"
+NAMES = ("send-tasks", "schedule")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    text = (DIRECTORY / f"{name}.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fleet_line_of_a_how_to_is_understood_by_the_real_command_line(name: str) -> None:
+    lines = [shlex.split(line) for block in blocks(name, "sh") for line in block.splitlines()]
+    for words in lines:
+        if words[0] == "fleet":
+            parse_with_the_real_command_line(words)
+    assert lines
+
+
+def test_the_schedule_of_the_how_to_is_a_valid_fleet_file() -> None:
+    (tables,) = blocks("schedule", "toml")
+    rest = """
+[broker]
+url = "amqp://127.0.0.1:5672"
+password = "env:P"
+[hosts.alpha]
+address = "127.0.0.1"
+[backups.etc]
+hosts = ["*"]
+sources = ["/etc"]
+destination = "/var/backups/fleet"
+[urls.shop]
+url = "https://shop.example.org/"
+[queues.shop]
+tasks = ["shop.*"]
+"""
+    fleet = parse(tables.replace("[fleet]", '[fleet]\nname = "shop"') + rest, source="fleet.toml")
+    assert [entry.name for entry in fleet.schedule] == ["nightly-etc", "shop-urls", "monday-report"]
