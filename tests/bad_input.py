@@ -1,13 +1,15 @@
 """Bad input and what an operator reads about it: one golden file per case.
 
 ``tests/cases/bad-input/NAME.expected`` is a transcript: the command, all that it printed, its exit status.
-``NAME.toml`` beside it, where there is one, is the fleet file. ``python -m tests.bad_input write`` plays
-every case again and rewrites the transcripts; read the difference before you commit it.
+``NAME.toml`` beside it, where there is one, is the fleet file, and ``NAME/`` holds further files of the case.
+``python -m tests.bad_input write`` plays every case again and rewrites the transcripts; read the difference
+before you commit it.
 """
 
 import io
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -37,6 +39,8 @@ class Case:
     command: str
     #: text of the fleet file; None where the case has none
     fleet_file: str | None
+    #: directory with further files; need not exist
+    files: Path
     #: the whole transcript
     expected: str
 
@@ -58,6 +62,7 @@ def _read(path: Path) -> Case:
         name=path.stem,
         command=first.removeprefix("$ "),
         fleet_file=fleet_file.read_text(encoding="utf-8") if fleet_file.exists() else None,
+        files=path.with_suffix(""),
         expected=expected,
     )
 
@@ -67,6 +72,8 @@ def play(case: Case, directory: Path, run: Run, *, masks: Mapping[str, str] | No
 
     ``masks`` (seen → shown) hides what differs from run to run, such as ports.
     """
+    if case.files.is_dir():
+        shutil.copytree(case.files, directory, dirs_exist_ok=True)
     if case.fleet_file is not None:
         (directory / "fleet.toml").write_text(case.fleet_file, encoding="utf-8")
     ended = run(tuple(shlex.split(case.command)[1:]), directory)

@@ -101,7 +101,7 @@ def main() -> NoReturn:
     """Run the command line and exit; the one place where an error becomes text and an exit code."""
     debug = "--debug" in sys.argv or bool(os.environ.get("FLEET_DEBUG"))
     try:
-        code = fleet.main(standalone_mode=False)
+        code = fleet.main(prog_name="fleet", standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except (click.Abort, KeyboardInterrupt):
