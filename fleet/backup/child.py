@@ -9,6 +9,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ def run_child(
     on_stdout: LineSink,
     on_stderr: LineSink,
     inherit: tuple[int, ...] = (),
+    grace_seconds: float = GRACE_SECONDS,
 ) -> int:
     """Run ``argv`` to its end and return its exit code, negative for the signal that ended it.
 
@@ -54,7 +56,7 @@ def run_child(
         return process.wait()
     finally:
         if process is not None:
-            _end(process)
+            _end(process, grace_seconds)
 
 
 @contextmanager
@@ -98,17 +100,29 @@ def _pump(sinks: Mapping[IO[bytes], LineSink]) -> None:
                     selector.unregister(key.fileobj)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
+def _end(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
+    streams = [stream for stream in (process.stdout, process.stderr) if stream is not None]
+    if process.returncode is None:
         _signal_group(process, signal.SIGTERM)
-        try:
-            process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
+        if not _all_gone(streams, grace_seconds):
             _signal_group(process, signal.SIGKILL)
-            process.wait()
-    for stream in (process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
+            _all_gone(streams, grace_seconds)
+        process.wait()
+    for stream in streams:
+        stream.close()
+
+
+def _all_gone(streams: Sequence[IO[bytes]], seconds: float) -> bool:
+    """Wait until nobody writes to ``streams`` any more: rsync is several processes, each has them open."""
+    deadline = time.monotonic() + seconds
+    with selectors.DefaultSelector() as selector:
+        for stream in streams:
+            selector.register(stream, selectors.EVENT_READ)
+        while selector.get_map() and (left := deadline - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                if not os.read(key.fd, _CHUNK):
+                    selector.unregister(key.fileobj)
+        return not selector.get_map()
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -90,13 +90,13 @@ def differences(tree: Path, parts: tuple[str, ...], target: Path) -> tuple[str, 
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    found = top.lstat()
-    yield top, found
-    if stat.S_ISDIR(found.st_mode):
-        with os.scandir(top) as entries:
-            names = sorted(entry.name for entry in entries)
-        for name in names:
-            yield from _walk(top / name)
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
+        found = path.lstat()
+        yield path, found
+        if stat.S_ISDIR(found.st_mode):
+            waiting.extend(sorted(path.iterdir(), reverse=True))
 
 
 def _lstat(path: Path) -> os.stat_result | None:

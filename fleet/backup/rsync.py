@@ -108,7 +108,7 @@ class Progress:
     """How far a copy is."""
 
     bytes: int
-    #: 0 to 100; None until rsync knows how much there is
+    #: 0 to 100; None while rsync says that it still looks for files
     percent: int | None
     #: files still to be looked at and files known; both 0 until rsync says
     remaining: int = 0
@@ -175,7 +175,7 @@ def parse_progress(line: str) -> Progress | None:
     # While rsync still looks for files (``ir-chk``), its percentage is of what it has found so far.
     return Progress(
         bytes=int(done),
-        percent=int(percent) if scan == "to" else None,
+        percent=None if scan == "ir" else int(percent),
         remaining=int(remaining or 0),
         known=int(known or 0),
     )

@@ -63,13 +63,14 @@ def in_use(places: Layout, manifest: Manifest) -> Iterator[int]:
             hint="run `fleet backup list` to see the snapshots",
         ) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BackupPostponed(
+                f"`{manifest.snapshot}` of backup `{manifest.backup}` is being written or pruned",
+                hint="wait until that run has ended",
+            ) from error
         yield descriptor
-    except BlockingIOError as error:
-        raise BackupPostponed(
-            f"`{manifest.snapshot}` of backup `{manifest.backup}` is being written or pruned",
-            hint="wait until that run has ended",
-        ) from error
     finally:
         os.close(descriptor)
 

@@ -41,6 +41,10 @@ class Site:
             self.places.snapshots.iterdir(), key=lambda path: (path / "manifest.json").stat().st_mtime_ns
         )
 
+    @staticmethod
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
     def having(self, **changes: object) -> "Site":
         """Return the same site with another declaration of its backup."""
         return replace(self, backup=replace(self.backup, **changes))  # type: ignore[arg-type]  # fields of Backup
@@ -51,7 +55,7 @@ class Site:
             host="alpha",
             task_id=task_id,
             state_dir=self.state_dir,
-            clock=lambda: datetime.now(UTC),
+            clock=self.clock,
         )
 
     def start(

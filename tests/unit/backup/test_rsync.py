@@ -146,6 +146,7 @@ def test_a_percentage_counts_only_when_rsync_has_seen_every_file() -> None:
     looking = parse_progress("        100  50%    1.00kB/s    0:00:00 (xfr#2, ir-chk=3/50)")
     assert known == Progress(bytes=68161829, percent=100, remaining=3, known=504)
     assert looking == Progress(bytes=100, percent=None, remaining=3, known=50)
+    assert parse_progress("         32768   2%    1.00kB/s    0:00:00") == Progress(bytes=32768, percent=2)
 
 
 @given(text=st.text(alphabet="0123 %:(),=#-/\nabxfrtochk", max_size=60))
