@@ -19,7 +19,7 @@ DOCUMENTS = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(DOCUMENTS)
 def test_a_yaml_parser_reads_back_what_was_written(document: dict[str, Plain]) -> None:
     assert yaml.safe_load(render(document)) == document
