@@ -46,6 +46,8 @@ def demo(invocation: Invocation, *, keep: bool, as_json: bool) -> None:
         failed = sum(not claim.ok for claim in report.claims)
         raise FleetError(f"{failed} of {len(report.claims)} claims failed", hint="run `fleet demo --keep`")
     say(f"all {len(report.claims)} claims hold, shown in {report.seconds:.0f} s")
+    if not keep:
+        say("to look around: `fleet demo --keep` leaves it running and says where; docs/quickstart.md")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
