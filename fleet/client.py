@@ -105,7 +105,7 @@ class Client:
     def mail(
         self, to: str, template: str, context: Mapping[str, object] = NOTHING, *, key: str | None = None
     ) -> SentTask:
-        """Send one mail to one recipient; with ``key``, a repetition is recognised and not sent twice."""
+        """Send one mail to one recipient; ``key`` makes repetitions share one Message-ID."""
         return self.mails([to], template, context, key=key)[0]
 
     def mails(

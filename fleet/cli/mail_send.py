@@ -20,7 +20,9 @@ Examples:
 @click.option(
     "--context", default="{}", show_envvar=True, help="The template's variables: a JSON object, or @FILE."
 )
-@click.option("--key", show_envvar=True, help="Idempotency key: the same key never mails twice.")
+@click.option(
+    "--key", show_envvar=True, help="Idempotency key: mails of one key to one address have one Message-ID."
+)
 @sending_options
 @pass_invocation
 def send(

@@ -17,7 +17,7 @@ from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 
 from fleet.mail.message import OutgoingMail
-from fleet.mail.policy import Kind, MailFailure, Verdict, is_loopback
+from fleet.mail.policy import Kind, Verdict, is_loopback, mail_failure
 from fleet.mail.sendgrid import SCOPES_PATH, SEND_PATH, SEND_SCOPE, may_send, payload, words
 from fleet.mail.verdicts import Fault, Stage, fault_verdict, http_verdict
 from fleet.model import SendGrid
@@ -89,11 +89,12 @@ def check_key(sendgrid: SendGrid, *, api_key: Secret, now: datetime) -> None:
     _expect_success(sendgrid, answer, now)
     if not may_send(answer.body):
         reason = f"{sendgrid.url}: the API key lacks the permission `{SEND_SCOPE}`"
-        raise MailFailure(Verdict(kind=Kind.CONFIGURATION, reason=reason))
+        raise mail_failure(Verdict(kind=Kind.CONFIGURATION, reason=reason))
 
 
 def _ask(sendgrid: SendGrid, method: str, path: str, api_key: Secret, body: _Body | None) -> Answer:
     _refuse_plaintext(sendgrid.url)
+    _refuse_odd_key(sendgrid.url, api_key)
     with (
         _Session() as session,
         session.request(
@@ -121,7 +122,7 @@ def _read(response: requests.Response) -> bytes:
 def _expect_success(sendgrid: SendGrid, answer: Answer, now: datetime) -> None:
     if not 200 <= answer.status < 300:
         said = words(answer.body)
-        raise MailFailure(http_verdict(sendgrid.url, answer.status, said, headers=answer.headers, now=now))
+        raise mail_failure(http_verdict(sendgrid.url, answer.status, said, headers=answer.headers, now=now))
 
 
 @contextmanager
@@ -129,7 +130,7 @@ def _verdicts(sendgrid: SendGrid, stage: Callable[[], Stage]) -> Iterator[None]:
     try:
         yield
     except (requests.RequestException, OSError) as error:
-        raise MailFailure(fault_verdict(sendgrid.url, stage(), _fault(error))) from error
+        raise mail_failure(fault_verdict(sendgrid.url, stage(), _fault(error))) from error
 
 
 def _fault(error: BaseException) -> Fault:
@@ -159,4 +160,13 @@ def _refuse_plaintext(url: str) -> None:
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
         reason = f"`{url}`: an API key goes over https only"
         hint = "see `url` of [mail.sendgrid] in the fleet file"
-        raise MailFailure(Verdict(kind=Kind.CONFIGURATION, reason=reason, hint=hint))
+        raise mail_failure(Verdict(kind=Kind.CONFIGURATION, reason=reason, hint=hint))
+
+
+def _refuse_odd_key(url: str, api_key: Secret) -> None:
+    # http.client would refuse it too, with the key in the error's text.
+    key = api_key.reveal()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        reason = f"{url}: the API key has a line break or another character that no key has"
+        hint = "see where `api_key` of [mail.sendgrid] points to"
+        raise mail_failure(Verdict(kind=Kind.CONFIGURATION, reason=reason, hint=hint))

@@ -73,7 +73,10 @@ class Decision:
 
 
 class MailFailure(FleetError):
-    """A mail was not accepted, or nobody knows whether it was."""
+    """A mail was not accepted, or nobody knows whether it was; each kind has a class of its own.
+
+    The class is all that the journal tells about an error.
+    """
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(f"{verdict.kind}: {verdict.reason}", hint=verdict.hint)
@@ -92,6 +95,35 @@ class MailFailure(FleetError):
     def __reduce__(self) -> tuple[type["MailFailure"], tuple[Verdict]]:
         # A worker's child sends it to the main process.
         return type(self), (self.verdict,)
+
+
+class MailDeferred(MailFailure):
+    """The mail was refused for now, or the server was not reached."""
+
+
+class MailMisconfigured(MailFailure):
+    """The server's name, its certificate or our login is wrong; no mail is at fault."""
+
+
+class MailRefused(MailFailure):
+    """The mail was refused for good, or cannot be made."""
+
+
+class MailUnknown(MailFailure):
+    """The mail left, but the answer was lost: it may or may not have been accepted."""
+
+
+def mail_failure(verdict: Verdict) -> MailFailure:
+    """Return the error for ``verdict``, of its kind's class."""
+    match verdict.kind:
+        case Kind.TRANSIENT:
+            return MailDeferred(verdict)
+        case Kind.CONFIGURATION:
+            return MailMisconfigured(verdict)
+        case Kind.PERMANENT:
+            return MailRefused(verdict)
+        case Kind.UNKNOWN:
+            return MailUnknown(verdict)
 
 
 def decide(verdict: Verdict, *, mail: Mail, attempt: int, chance: float) -> Decision:

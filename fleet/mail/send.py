@@ -10,7 +10,7 @@ from fleet.mail import esp, smtp
 from fleet.mail.address import Unmailable, parse_address
 from fleet.mail.files import open_templates
 from fleet.mail.message import OutgoingMail, compose, message_id
-from fleet.mail.policy import Kind, MailFailure, Verdict
+from fleet.mail.policy import Kind, MailFailure, Verdict, mail_failure
 from fleet.mail.templates import render
 from fleet.model import Mail, SecretRef
 from fleet.secrets import Secret, resolve
@@ -47,13 +47,13 @@ def deliver(
         with _traceable(outgoing):
             return _send(mail, outgoing, environ, now)
     except Unmailable as error:
-        raise MailFailure(
+        raise mail_failure(
             Verdict(kind=Kind.PERMANENT, reason=error.reason, hint=error.hint)
         ) from None  # the error's own text shows the address
     except SecretMissing as error:
-        raise MailFailure(Verdict(kind=Kind.CONFIGURATION, reason=error.message, hint=error.hint)) from error
+        raise mail_failure(Verdict(kind=Kind.CONFIGURATION, reason=error.message, hint=error.hint)) from error
     except UsageError as error:
-        raise MailFailure(Verdict(kind=Kind.PERMANENT, reason=error.message, hint=error.hint)) from error
+        raise mail_failure(Verdict(kind=Kind.PERMANENT, reason=error.message, hint=error.hint)) from error
 
 
 def prepare(
@@ -82,7 +82,7 @@ def _traceable(outgoing: OutgoingMail) -> Iterator[None]:
         if failure.kind is not Kind.UNKNOWN:
             raise
         reason = f"{failure.verdict.reason}; Message-ID {outgoing.message_id}"
-        raise MailFailure(replace(failure.verdict, reason=reason)) from failure.__cause__
+        raise mail_failure(replace(failure.verdict, reason=reason)) from failure.__cause__
 
 
 def _send(mail: Mail, outgoing: OutgoingMail, environ: Mapping[str, str], now: datetime) -> Delivery:

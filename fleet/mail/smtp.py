@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fleet.mail.address import Address
-from fleet.mail.policy import Kind, MailFailure, Verdict, is_loopback, without_addresses
+from fleet.mail.policy import Kind, MailFailure, Verdict, is_loopback, mail_failure, without_addresses
 from fleet.mail.verdicts import Fault, Reply, Stage, fault_verdict, smtp_verdict
 from fleet.model import Smtp
 from fleet.secrets import Secret
@@ -181,13 +181,13 @@ def _verdicts(conversation: _Conversation) -> Iterator[None]:
     try:
         yield
     except _Refused as refused:
-        raise MailFailure(smtp_verdict(server, conversation.stage, refused.reply)) from None
+        raise mail_failure(smtp_verdict(server, conversation.stage, refused.reply)) from None
     except _Failed as failed:
-        raise MailFailure(fault_verdict(server, conversation.stage, failed.fault)) from None
+        raise mail_failure(fault_verdict(server, conversation.stage, failed.fault)) from None
     except (OSError, smtplib.SMTPException) as error:
         verdict = fault_verdict(server, conversation.stage, _fault(error), detail=_detail(error))
         # From None: the text of an answer that could not be read may hold an address.
-        raise MailFailure(verdict) from None
+        raise mail_failure(verdict) from None
 
 
 def _fault(error: BaseException) -> Fault:
@@ -231,7 +231,7 @@ def _tls_context(smtp: Smtp, server: str) -> ssl.SSLContext | None:
 
 def _wrong_settings(reason: str) -> MailFailure:
     hint = "see `security` and `ca` of [mail.smtp] in the fleet file"
-    return MailFailure(Verdict(kind=Kind.CONFIGURATION, reason=reason, hint=hint))
+    return mail_failure(Verdict(kind=Kind.CONFIGURATION, reason=reason, hint=hint))
 
 
 def _say_goodbye(client: smtplib.SMTP) -> None:

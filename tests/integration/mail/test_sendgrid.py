@@ -109,6 +109,14 @@ def test_a_key_never_goes_over_plain_http_to_another_machine() -> None:
     assert "https only" in verdict.reason
 
 
+@pytest.mark.parametrize("key", ["SG.s3cret\r", "SG.s3cret\n", "SG.s3crét", "SG. s3cret"])
+def test_a_key_that_cannot_be_one_is_our_own_fault_and_is_not_shown(key: str) -> None:
+    with serving(lambda _: ACCEPTED) as web, pytest.raises(MailFailure) as caught:
+        submit(sendgrid(web.url), outgoing(), api_key=Secret(key), now=NOW)
+    assert caught.value.kind is Kind.CONFIGURATION
+    assert "s3cr" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_a_key_is_not_replaced_by_a_netrc_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login other password wrong\n", encoding="ascii")

@@ -9,10 +9,11 @@ from fleet.mail.policy import (
     MAX_RETRY_AFTER_SECONDS,
     Action,
     Kind,
-    MailFailure,
+    MailDeferred,
     Verdict,
     decide,
     is_loopback,
+    mail_failure,
     without_addresses,
 )
 from tests.unit.mail.mails import settings
@@ -63,9 +64,22 @@ def test_a_server_is_never_asked_again_before_the_time_it_named(asked: float, ch
 
 
 def test_a_failure_survives_the_way_from_a_child_to_the_main_process() -> None:
-    failure = MailFailure(verdict(Kind.TRANSIENT, retry_after_seconds=7.0))
+    failure = mail_failure(verdict(Kind.TRANSIENT, retry_after_seconds=7.0))
     again = pickle.loads(pickle.dumps(failure))
-    assert (again.kind, again.retry_after, str(again)) == (Kind.TRANSIENT, 7.0, str(failure))
+    assert (type(again), again.retry_after, str(again)) == (MailDeferred, 7.0, str(failure))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (Kind.TRANSIENT, "MailDeferred"),
+        (Kind.CONFIGURATION, "MailMisconfigured"),
+        (Kind.PERMANENT, "MailRefused"),
+        (Kind.UNKNOWN, "MailUnknown"),
+    ],
+)
+def test_the_class_of_a_failure_tells_its_kind_where_only_the_class_is_shown(kind: Kind, name: str) -> None:
+    assert type(mail_failure(verdict(kind))).__name__ == name
 
 
 @pytest.mark.parametrize(
