@@ -8,7 +8,7 @@ from fleet.config.parse import parse
 from tests.runbooks import parse_with_the_real_command_line
 
 DIRECTORY = Path(__file__).parents[2] / "docs" / "how-to"
-NAMES = ("send-tasks", "schedule")
+NAMES = ("back-up-and-restore", "send-tasks", "schedule")
 
 
 def blocks(name: str, language: str) -> list[str]:
@@ -44,3 +44,16 @@ tasks = ["shop.*"]
 """
     fleet = parse(tables.replace("[fleet]", '[fleet]\nname = "shop"') + rest, source="fleet.toml")
     assert [entry.name for entry in fleet.schedule] == ["nightly-etc", "shop-urls", "monday-report"]
+
+
+def test_the_backup_of_the_how_to_is_a_valid_fleet_file() -> None:
+    (tables,) = blocks("back-up-and-restore", "toml")
+    rest = """
+[broker]
+url = "amqp://127.0.0.1:5672"
+password = "env:P"
+[hosts.alpha]
+"""
+    fleet = parse(tables + rest, source="fleet.toml")
+    assert [backup.restore_dir for backup in fleet.backups] == ["/srv/restore"]
+    assert [entry.hosts for entry in fleet.schedule] == [("*",)]
