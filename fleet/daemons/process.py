@@ -118,10 +118,10 @@ class Child:
         self._pidfd = -1
         end_marked(self.mark)
 
-    def last_words(self) -> str:
-        """Return the end of what it wrote to its log."""
+    def last_words(self, *, lines: int = 15) -> str:
+        """Return the last lines that it wrote to its log."""
         text = self.command.log.read_text(encoding="utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-15:])
+        return "\n".join(text.splitlines()[-lines:])
 
 
 def silent(message: str) -> None:

@@ -2,7 +2,7 @@
 
 from fleet.ops.demo.claims import Claim
 from fleet.ops.demo.fleetfile import HOSTS
-from fleet.ops.demo.sandbox import Sandbox, await_true, get_status
+from fleet.ops.demo.sandbox import Sandbox, StepFailed, await_true, get_status
 
 READY_SECONDS = 30.0
 
@@ -13,11 +13,7 @@ def show_workers(sandbox: Sandbox) -> list[Claim]:
     for host in HOSTS:
         sandbox.start(host, "worker", "--host", host)
     sandbox.start("beat", "beat")
-    seconds = await_true(
-        lambda: _all_ready(sandbox),
-        what="all workers ready",
-        timeout_seconds=READY_SECONDS,
-    )
+    seconds = _await_all_ready(sandbox)
     count = len(HOSTS) * len(sandbox.metrics_ports)
     return [
         Claim(
@@ -26,6 +22,17 @@ def show_workers(sandbox: Sandbox) -> list[Claim]:
             ok=True,
         )
     ]
+
+
+def _await_all_ready(sandbox: Sandbox) -> float:
+    try:
+        return await_true(
+            lambda: _all_ready(sandbox), what="all workers ready", timeout_seconds=READY_SECONDS
+        )
+    except StepFailed as error:
+        waiting = [host for host in HOSTS if not ready(sandbox, host)]
+        told = [f"{host}: {sandbox.running[host].last_words(lines=1)}" for host in waiting]
+        raise StepFailed(f"{error}; {'; '.join(told)}") from error
 
 
 def _all_ready(sandbox: Sandbox) -> bool:
