@@ -38,7 +38,7 @@ def commands(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _words(command: str) -> list[str]:
     words = shlex.split(command, comments=True)
-    for stop in ("|", ">", "&", "&&", ";"):
+    for stop in ("|", "||", ">", "&", "&&", ";"):
         if stop in words:
             words = words[: words.index(stop)]
     return words
