@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Protocol, Self
 
-from fleet.errors import OutcomeUnknown, PublishUncertain
+from fleet.errors import BrokerRefused, OutcomeUnknown, PartlyDone, PublishUncertain
 from fleet.fleetfile import read
 from fleet.journal import JournalReader, Outcome
 from fleet.login import login_of, observer_login
@@ -59,7 +59,8 @@ class Client:
     """Sends tasks of one fleet, each confirmed by the broker when its method returns.
 
     Not for use from several threads at once. Every sending method raises UsageError (the fleet has no such
-    thing), BrokerUnreachable, BrokerRefused, or PublishUncertain (it may or may not be queued).
+    thing), BrokerUnreachable, BrokerRefused, PartlyDone (the broker took some of several tasks), or
+    PublishUncertain (it may or may not be queued).
     """
 
     def __init__(
@@ -167,19 +168,27 @@ class Client:
 
     def _deliver(self, messages: Sequence[TaskMessage]) -> tuple[SentTask, ...]:
         now = time.time()
+        ids = ", ".join(message.task_id for message in messages)
         try:
-            self._open().send_many(messages)
+            refusals = self._open().send_many(messages)
         except PublishUncertain as error:
-            ids = ", ".join(message.task_id for message in messages)
             raise PublishUncertain(
                 f"{error.message}; it is not known whether these tasks are queued: {ids}", hint=error.hint
             ) from error
-        for message in messages:
-            self._sent.setdefault(message.task_id, now)
-        return tuple(
-            SentTask(id=message.task_id, task=message.task, queue=message.queue.name, host=message.queue.host)
-            for message in messages
+        except BrokerRefused as error:
+            if len(messages) == 1:
+                raise
+            raise BrokerRefused(
+                f"{error.message}; some of these tasks may be queued: {ids}", hint=error.hint
+            ) from error
+        sent = tuple(
+            _sent_task(message)
+            for message, refusal in zip(messages, refusals, strict=True)
+            if refusal is None
         )
+        self._sent = {task.id: now for task in sent} | self._sent
+        _require_all_taken(sent, [refusal for refusal in refusals if refusal is not None])
+        return sent
 
     def _open(self) -> Publisher:
         if self._publisher is None:
@@ -205,3 +214,21 @@ def require_all(wanted: frozenset[str], found: Mapping[str, Outcome], timeout_se
             f"{', '.join(missing[:5])}{', …' if len(missing) > 5 else ''}",
             hint="they stay queued and will run; see that a worker serves their queue",
         )
+
+
+def _sent_task(message: TaskMessage) -> SentTask:
+    return SentTask(id=message.task_id, task=message.task, queue=message.queue.name, host=message.queue.host)
+
+
+def _require_all_taken(sent: Sequence[SentTask], refusals: Sequence[BrokerRefused]) -> None:
+    """Raise the broker's refusal, or PartlyDone when it took some tasks and others not."""
+    if not refusals:
+        return
+    first = refusals[0]
+    if not sent:
+        raise first
+    raise PartlyDone(
+        f"{len(refusals)} of {len(refusals) + len(sent)} tasks were not queued: {first.message}; "
+        f"queued: {', '.join(task.id for task in sent)}",
+        hint=first.hint,
+    )

@@ -13,6 +13,10 @@ from itertools import islice, takewhile
 from fleet.model import Fleet, ScheduleEntry
 from fleet.schedule import Occurrence, targets, upcoming
 
+#: a smaller grace is taken for this one: a run is always sent some moments after it is due
+LEAST_GRACE_SECONDS = 10
+#: a mark that lies further ahead was made by a clock that was wrong, and its entry begins anew
+CLOCK_STEP_SECONDS = 3600
 #: missed runs of one entry on one host that are counted; after a long pause the rest is only passed over
 MOST_COUNTED = 1000
 
@@ -101,12 +105,12 @@ def decide(fleet: Fleet, marks: Mapping[str, Mark], *, now: float) -> Decision:
     for entry, host in _entries_on_hosts(fleet):
         key, text = mark_key(entry.name, host), timing(fleet, entry)
         mark = marks.get(key)
-        if mark is None or mark.timing != text:
+        if mark is None or mark.timing != text or mark.settled > now + CLOCK_STEP_SECONDS:
             # What was due before the entry existed is nobody's loss.
             mark = begun[key] = replace(mark or Mark(timing=text, settled=0), timing=text, settled=int(now))
         standing = _standing(fleet, entry, host, mark, now)
         if standing.late:
-            until = math.ceil(now - entry.grace_seconds) - 1
+            until = _too_late(entry, now) - 1
             missed.append(Missed(run=standing.late[0], count=len(standing.late), until=until))
         if standing.open:
             newest, oldest = standing.open[-1], standing.open[0]
@@ -129,7 +133,7 @@ def _entries_on_hosts(fleet: Fleet) -> Iterator[tuple[ScheduleEntry, str | None]
 
 
 def _standing(fleet: Fleet, entry: ScheduleEntry, host: str | None, mark: Mark, now: float) -> _Standing:
-    too_late = math.ceil(now - entry.grace_seconds)
+    too_late = _too_late(entry, now)
     passed = takewhile(lambda run: run.due < too_late, upcoming(fleet, entry, host, after=mark.settled))
     late = tuple(islice(passed, MOST_COUNTED))
     open_runs: list[Occurrence] = []
@@ -138,3 +142,8 @@ def _standing(fleet: Fleet, entry: ScheduleEntry, host: str | None, mark: Mark, 
             return _Standing(late=late, open=tuple(open_runs), next=run)
         open_runs.append(run)
     return _Standing(late=late, open=tuple(open_runs), next=None)
+
+
+def _too_late(entry: ScheduleEntry, now: float) -> int:
+    """Return the moment before which a run must have been due to be given up."""
+    return math.ceil(now - max(entry.grace_seconds, LEAST_GRACE_SECONDS))

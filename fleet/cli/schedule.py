@@ -28,7 +28,7 @@ Examples:
 @pass_invocation
 def schedule(invocation: Invocation, *, count: int, as_json: bool) -> None:
     """Show the next runs of each schedule entry, per host, with its jitter, in the fleet's time zone."""
-    from fleet.schedule import targets, upcoming
+    from fleet.schedule import targets, unserved_hosts, upcoming
 
     fleet = invocation.load()
     zone, now = ZoneInfo(fleet.timezone), int(time.time())
@@ -41,6 +41,9 @@ def schedule(invocation: Invocation, *, count: int, as_json: bool) -> None:
         ),
         key=lambda each: (each[0].due, each[0].key),
     )
+    for entry in fleet.schedule:
+        for host in unserved_hosts(fleet, entry):
+            say(f"warning: `{entry.name}` never runs on {host}: no worker there serves its queue")
     if as_json:
         emit_json(
             [

@@ -80,12 +80,14 @@ class Publisher:
         Raises BrokerUnreachable (it is not there), BrokerRefused (the broker would not have it) or
         PublishUncertain (it may be there; sending it again with the same id is safe where the task is).
         """
-        self.send_many((message,))
+        (refused,) = self.send_many((message,))
+        if refused is not None:
+            raise refused
 
-    def send_many(self, messages: Sequence[TaskMessage]) -> None:
-        """Send ``messages`` in order and return when the broker has all of them for certain.
+    def send_many(self, messages: Sequence[TaskMessage]) -> tuple[BrokerRefused | None, ...]:
+        """Send ``messages`` in order; return for each None (the broker has it) or why it would not have it.
 
-        Raises as ``send`` does, for the first message that went wrong; others may be there.
+        Raises as ``send`` does when it cannot be told for each of them.
         """
         encode = for_redis if self._is_redis else for_rabbitmq
         now = self._clock()
@@ -96,9 +98,10 @@ class Publisher:
         except ConnectionLost as lost:
             left = self._timeout_seconds - (time.monotonic() - started)
             refusals = self._deliver_again(messages, wires, left, lost)
-        for message, refusal in zip(messages, refusals, strict=True):
-            if refusal is not None:
-                raise self._refused(message, refusal)
+        return tuple(
+            self._refused(message, refusal) if refusal else None
+            for message, refusal in zip(messages, refusals, strict=True)
+        )
 
     def close(self) -> None:
         """Close the connection."""

@@ -94,6 +94,17 @@ def test_a_backup_is_waited_for_on_all_of_its_hosts(site: Site, run: Run) -> Non
     assert "fleet.backup on alpha: succeeded in 1.0 s" in done.stderr
 
 
+def test_a_backup_that_one_host_has_no_queue_for_is_partly_sent(site: Site, run: Run) -> None:
+    site.declare_all()
+    with site.connection() as connection:
+        connection.channel().queue_delete("fleet.backup.beta")
+    done = run("backup", "run", "etc")
+    assert done.returncode == 3, done.stderr
+    (message,) = site.messages("fleet.backup.alpha")
+    assert "1 of 2 tasks were not queued: no queue takes task `fleet.backup`" in done.stderr
+    assert f"queued: {message.headers['id']}" in done.stderr
+
+
 def test_a_backup_that_fails_on_one_of_two_hosts_is_partly_done(site: Site, run: Run) -> None:
     site.declare_all()
     with (

@@ -71,6 +71,15 @@ def test_a_task_without_a_queue_is_refused_with_the_reason(site: Site) -> None:
     assert error.hint == "run `fleet provision broker`"
 
 
+def test_of_many_tasks_each_one_is_told_apart(site: Site) -> None:
+    site.declare(EMAIL_QUEUE)
+    nowhere = replace(EMAIL_QUEUE, name="fleet.nowhere")
+    with publisher(site) as open_publisher:
+        refusals = open_publisher.send_many([mail(), mail(queue=nowhere), mail()])
+    assert [refusal is None for refusal in refusals] == [True, False, True]
+    assert len(site.messages(EMAIL_QUEUE.name)) == 2
+
+
 def test_one_unroutable_task_does_not_spoil_the_next(site: Site) -> None:
     site.declare(EMAIL_QUEUE)
     with publisher(site) as open_publisher:

@@ -4,7 +4,15 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.beat.decide import MOST_COUNTED, Decision, Mark, decide, timing
+from fleet.beat.decide import (
+    CLOCK_STEP_SECONDS,
+    LEAST_GRACE_SECONDS,
+    MOST_COUNTED,
+    Decision,
+    Mark,
+    decide,
+    timing,
+)
 from fleet.model import ScheduleEntry
 from tests.unit.schedule.fleets import fleet_with
 
@@ -74,6 +82,18 @@ def test_an_entry_that_is_late_is_still_due_at_its_own_moment() -> None:
     assert at(125, settled=120).next_due == {"urls/*": 130}
 
 
+def test_an_entry_without_grace_is_sent_all_the_same() -> None:
+    fleet = fleet_with(replace(ENTRY, grace_seconds=0))
+    decision = decide(fleet, {"urls/*": Mark(timing=TIMING, settled=100)}, now=110.2)
+    assert [due.run.slot for due in decision.due] == [110]
+
+
+def test_a_clock_that_was_far_ahead_does_not_silence_an_entry() -> None:
+    ahead = 1000 + CLOCK_STEP_SECONDS
+    assert at(1000, settled=ahead).begun == {}
+    assert at(1000, settled=ahead + 1).begun == {"urls/*": Mark(timing=TIMING, settled=1000)}
+
+
 def test_each_host_of_a_backup_has_its_own_runs() -> None:
     fleet = fleet_with(BACKUP)
     begun = decide(fleet, {}, now=0).begun
@@ -111,7 +131,7 @@ def test_every_run_is_sent_superseded_or_missed_exactly_once(
         now += step
         decision = decide(fleet, marks, now=now)
         for due in decision.due:
-            assert now - grace <= due.run.due <= now
+            assert now - max(grace, LEAST_GRACE_SECONDS) <= due.run.due <= now
             sent.append(due.run.slot)
             accounted += 1 + due.superseded
         accounted += sum(missed.count for missed in decision.missed)
