@@ -12,8 +12,10 @@ from fleet.config.values import (
     Address,
     Duration,
     HostName,
+    HostPattern,
     Line,
     Name,
+    Reference,
     Size,
     Timeout,
     Window,
@@ -65,8 +67,8 @@ class ManagementTable(Table):
     """Base URL, such as `https://mq1:15671`."""
     user: Word
     """A broker user with the tag `administrator`."""
-    password: str
-    """Reference to its password."""
+    password: Reference
+    """Its password."""
     ca: AbsolutePath | None = None
     """CA bundle (PEM); the system's when left out."""
 
@@ -75,9 +77,9 @@ class UserTable(Table):
     """A further broker user with one role."""
 
     role: Literal["publisher", "observer", "operator"]
-    """`publisher` may only enqueue, `observer` only read the journal, `operator` inspect workers."""
-    password: str
-    """Reference to the user's password."""
+    """What it may do: only enqueue, only read the journal, or inspect and control workers."""
+    password: Reference
+    """The user's password."""
     queues: list[Word] = []
     """Publisher only: the queues it may publish to; all when left out."""
 
@@ -93,10 +95,10 @@ class BrokerTable(Table):
     """RabbitMQ vhost; `celery` when left out."""
     user: Word | None = None
     """The fleet's own broker user; `celery` when left out."""
-    password: str | None = None
-    """Reference to its password: `env:NAME`, `file:/path` or `credential:name`."""
+    password: Reference | None = None
+    """Its password; RabbitMQ needs one."""
     profile: Profile = Field(default=Profile.LEAST_PRIVILEGE, strict=False)
-    """`least-privilege`, or `open` (tag administrator and `.* .* .*`)."""
+    """What the fleet's own user may do: what its workers need, or everything, as `administrator`."""
     tls: TlsTable | None = None
     management: ManagementTable | None = None
     rabbitmqctl: Annotated[list[Line], Field(min_length=1)] | None = None
@@ -106,15 +108,15 @@ class BrokerTable(Table):
     """Redis only: how long a message may stay unacknowledged; must exceed the longest task."""
     result_backend: str | None = None
     """Redis URL without password for results, such as `redis://127.0.0.1:6379/1`."""
-    result_password: str | None = None
-    """Reference to the password of the result backend."""
+    result_password: Reference | None = None
+    """Password of the result backend."""
 
 
 class HostTable(Table):
     """A machine that runs workers."""
 
     address: Address | None = None
-    """DNS name or IP address; the host's name when left out."""
+    """Where it is reached, and where its workers serve metrics; its name when left out."""
     labels: list[Name] = []
     """Labels, used as `@label` wherever hosts are named."""
 
@@ -125,9 +127,9 @@ class QueueTable(Table):
     tasks: list[Word] | None = None
     """Names or globs of the tasks that may run from this queue; by default what is routed to it."""
     long: bool | None = None
-    """Long tasks: the queue has workers of its own, and a redelivery never starts a second run."""
+    """Long tasks: they have workers of their own, and adopt their redelivery; so it is for `backup`."""
     per_host: bool | None = None
-    """One broker queue per host, because the work must run on that host."""
+    """One broker queue per host, because the work must run on that host; so it is for `backup`."""
     allow_callbacks: bool = False
     """Accept links, chains, groups and chords in messages of this queue."""
     max_runtime: Duration | None = None
@@ -143,12 +145,12 @@ class QueueTable(Table):
 class WorkerTable(Table):
     """A worker: one Celery process with its pool on each of its hosts."""
 
-    hosts: _Many = ["*"]
+    hosts: Annotated[list[HostPattern], Field(min_length=1)] = ["*"]
     """Host patterns: names, globs (`web-*`) or labels (`@db`)."""
     queues: _Many
     """Queues it consumes."""
     pool: Pool = Field(default=Pool.PREFORK, strict=False)
-    """`prefork`, `threads` or `solo`."""
+    """How tasks run: in child processes, in threads, or one by one in the worker itself."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Pool size; 2, or 1 for a long queue and for the pool `solo`."""
     metrics_port: _MetricsPort | None = None
@@ -171,14 +173,14 @@ class RetentionTable(Table):
 class BackupTable(Table):
     """A backup that is defined once and runs on each of its hosts."""
 
-    hosts: _Many = ["*"]
+    hosts: Annotated[list[HostPattern], Field(min_length=1)] = ["*"]
     """Host patterns."""
     sources: Annotated[list[AbsolutePath], Field(min_length=1)]
     """Directories or files to copy."""
     destination: AbsolutePath
     """Directory for the copies; each host and backup has its own below it."""
     kind: Literal["snapshot", "mirror"] = "snapshot"
-    """`snapshot` (dated, atomic, hard-linked) or `mirror` (one copy; deletions follow the source)."""
+    """Dated copies of which each is complete, or one copy in which deletions follow the source."""
     queue: Word = "backup"
     """Queue that carries it; must be per host."""
     excludes: list[str] = []
@@ -191,7 +193,7 @@ class BackupTable(Table):
     """Restores that arrive as messages write only below this directory; refused when left out."""
     retention: RetentionTable = RetentionTable()
     max_age: Duration = 93_600
-    """Alert when the last success is older; 26h."""
+    """Alert when the last success is older."""
     min_files: _Count = 1
     """Refuse a run that finds fewer files in the sources."""
     max_delete: _Count = 1000
@@ -202,15 +204,15 @@ class SmtpTable(Table):
     """An SMTP submission server."""
 
     host: Address
-    """DNS name or IP address."""
+    """Where it is reached."""
     port: _Port | None = None
     """TCP port; 587, or 465 for `tls` and 25 for `none`."""
     security: Literal["starttls", "tls", "none"] = "starttls"
-    """`starttls`, `tls`, or `none` on loopback only."""
+    """How the conversation is protected; `none` on loopback only."""
     user: Line | None = None
     """User name for AUTH."""
-    password: str | None = None
-    """Reference to its password."""
+    password: Reference | None = None
+    """Its password."""
     ca: AbsolutePath | None = None
     """CA bundle (PEM); the system's when left out."""
     timeout: Timeout = 30.0
@@ -220,8 +222,8 @@ class SmtpTable(Table):
 class SendGridTable(Table):
     """SendGrid's v3 HTTP API."""
 
-    api_key: str
-    """Reference to the API key."""
+    api_key: Reference
+    """The API key."""
     url: str = "https://api.sendgrid.com"
     """Base URL."""
     timeout: Timeout = 30.0
@@ -246,7 +248,7 @@ class MailTable(Table):
     retry_max: Duration = 14_400
     """Longest retry delay."""
     on_unknown: Literal["hold", "retry"] = "hold"
-    """After a lost answer: `hold` dead-letters the mail, `retry` may send it twice."""
+    """After a lost answer: keep the mail in the dead-letter queue, or send it again, perhaps twice."""
 
 
 class UrlTable(Table):
@@ -273,12 +275,12 @@ class ScheduleTable(Table):
     """Interval, instead of `crontab`."""
     kwargs: dict[str, object] = {}
     """Keyword arguments of the task."""
-    hosts: list[Word] = []
+    hosts: list[HostPattern] = []
     """Host patterns, for a queue that is per host; by default the hosts of `backup`."""
     jitter: Window = 0
     """Each host's run is shifted by a fixed part of this window."""
     grace: Window = 300
-    """How late a run may be before the alert; 5m."""
+    """How late a run may be before it is given up and an alert fires."""
 
 
 class TasksTable(Table):

@@ -90,33 +90,39 @@ def _path(value: str) -> str:
     return path
 
 
-def _text(pattern: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": pattern})
+def _text(pattern: str, *, kind: str = "text") -> WithJsonSchema:
+    # `x-kind` is what the reference page calls such a value.
+    return WithJsonSchema({"type": "string", "pattern": pattern, "x-kind": kind})
 
 
 #: whole seconds, at least one
 Duration = Annotated[
     int,
     BeforeValidator(partial(parse_duration, least=1)),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _DURATION_SCHEMA]}),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _DURATION_SCHEMA], "x-kind": "duration"}),
 ]
 #: whole seconds, and none at all is allowed
 Window = Annotated[
     int,
     BeforeValidator(parse_duration),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _DURATION_SCHEMA]}),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _DURATION_SCHEMA], "x-kind": "duration"}),
 ]
 #: seconds, fractions allowed
 Timeout = Annotated[
     float,
     BeforeValidator(_timeout),
-    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION_SCHEMA]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION_SCHEMA], "x-kind": "duration"}
+    ),
 ]
 Size = Annotated[
     int,
     BeforeValidator(_size),
     WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[0-9]+\s*[KMG]?$"}]}
+        {
+            "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[0-9]+\s*[KMG]?$"}],
+            "x-kind": "size",
+        }
     ),
 ]
 #: names become parts of queue names, unit names and routing keys
@@ -125,7 +131,7 @@ Name = Annotated[
     AfterValidator(
         _matching(_NAME, "a name (a lower-case letter, then up to 62 lower-case letters, digits, `-`, `_`)")
     ),
-    _text(_NAME),
+    _text(_NAME, kind="name"),
 ]
 #: host names may hold dots, as DNS names do
 HostName = Annotated[
@@ -134,9 +140,19 @@ HostName = Annotated[
     _text(_HOST_NAME),
 ]
 #: where a host is reached
-Address = Annotated[str, AfterValidator(_address), WithJsonSchema({"type": "string", "minLength": 1})]
-AbsolutePath = Annotated[str, AfterValidator(_path), _text(_PATH)]
+Address = Annotated[
+    str,
+    AfterValidator(_address),
+    WithJsonSchema({"type": "string", "minLength": 1, "x-kind": "DNS name or IP address"}),
+]
+AbsolutePath = Annotated[str, AfterValidator(_path), _text(_PATH, kind="absolute path")]
 #: text without line breaks, and not empty
 Line = Annotated[str, AfterValidator(_matching(_LINE, "one line of text, not empty")), _text(_LINE)]
 #: text without blanks, and not empty
 Word = Annotated[str, AfterValidator(_matching(_WORD, "text without blanks")), _text(_WORD)]
+#: where a secret is kept; the reference itself is read later, so that one in the clear is never repeated
+Reference = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "x-kind": "secret reference"})]
+#: a name, a glob or a label
+HostPattern = Annotated[
+    str, AfterValidator(_matching(_WORD, "text without blanks")), _text(_WORD, kind="host pattern")
+]

@@ -1,96 +1,114 @@
-"""docs/reference/fleet-toml.md, from the schema that the parser uses."""
+"""docs/reference/fleet-toml.md, from the schema and the checks that the parser uses."""
 
+import json
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
+from fleet.config.checks import CHECKS
 from fleet.config.editor_schema import json_schema
+from fleet.config.starter import STARTER
 
 HEAD = """\
 # The fleet file
 
-Generated from the parser's own schema by `make docs`. `fleet init` writes a commented example,
+Generated from the parser's own schema by `make docs`. `fleet init` writes the [example](#an-example) below,
 `fleet config check` names every problem with its line, `fleet config show` tells where each value comes from,
-and `fleet config schema` prints the JSON Schema for editors.
+and `fleet config schema` prints a JSON Schema, with which an editor completes and checks the file.
 
-Unknown keys are errors. Durations are seconds or texts such as `30s`, `5m`, `26h`, `7d`; sizes are bytes or
-texts such as `512K`, `10M`. Hosts are named by name, glob (`web-*`) or label (`@db`). Secrets are references:
-`env:NAME`, `file:/absolute/path` or `credential:NAME`.
+Unknown keys are errors. What kind of value a key takes:
+
+- **duration**: seconds, or a text such as `"30s"`, `"5m"`, `"26h"`, `"7d"`
+- **size**: bytes, or a text such as `"512K"`, `"10M"`, `"1G"` (of 1024)
+- **name**: a lower-case letter, then up to 62 lower-case letters, digits, `-`, `_`
+- **host pattern**: a host's name, a glob (`"web-*"`) or a label (`"@db"`)
+- **secret reference**: `"env:NAME"` (environment variable), `"file:/absolute/path"` (what it holds, less
+  a newline at the end) or `"credential:NAME"` (systemd's `LoadCredential=`). A secret itself is refused, also
+  inside a URL, unless you insist with `--insecure-plaintext-secrets`.
+
+"""
+RULES = """\
+## What is checked besides
+
+That every name leads somewhere, and that everything fits together:
+
+"""
+EXAMPLE = """\
+
+## An example
+
+```toml
 """
 
 
 def fleet_toml_page() -> str:
     schema = json_schema()
-    parts = [HEAD]
-    for title, table in _tables(schema):
-        parts.append(
-            f"## `{title}`\n\n{table['description']}\n\n"
-            "| key | value | default | meaning |\n|---|---|---|---|\n"
-        )
-        parts.append(
-            "".join(
-                _row(key, field, table) for key, field in table["properties"].items() if not _nested(field)
-            )
-        )
-        parts.append("\n")
-    return "".join(parts).rstrip() + "\n"
+    tables = "".join(
+        _section(title, table) for title, table in _tables(schema["properties"], schema["$defs"], "")
+    )
+    return f"{HEAD}{tables}{RULES}{''.join(_rules())}{EXAMPLE}{STARTER}```\n"
 
 
-def _tables(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    definitions = schema["$defs"]
-
-    def walk(table: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for key, field in table["properties"].items():
-            name, many = _reference(field)
-            if name is None or "properties" not in definitions[name]:
-                continue
-            title = f"{path}{key}.NAME" if many else f"{path}{key}"
-            yield f"[{title}]", definitions[name]
-            yield from walk(definitions[name], f"{title}.")
-
-    yield from walk(schema, "")
+def _tables(
+    fields: dict[str, Any], definitions: dict[str, Any], path: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every table with its title, such as ``[broker.users.NAME]``."""
+    for key, field in fields.items():
+        by_name: dict[str, Any] = next(iter(field.get("patternProperties", {}).values()), {})
+        table: dict[str, Any] = definitions.get((by_name or field).get("$ref", "").rpartition("/")[2], {})
+        if "properties" in table:
+            title = f"{path}{key}.NAME" if by_name else f"{path}{key}"
+            yield f"[{title}]", table
+            yield from _tables(table["properties"], definitions, f"{title}.")
 
 
-def _reference(field: dict[str, Any]) -> tuple[str | None, bool]:
-    """Return the definition that a field points to, and whether it holds many of them by name."""
-    for option in (field, *field.get("anyOf", ())):
-        if "$ref" in option:
-            return option["$ref"].rsplit("/", 1)[1], False
-        values = option.get("additionalProperties") or next(
-            iter(option.get("patternProperties", {}).values()), None
-        )
-        if isinstance(values, dict) and "$ref" in values:
-            return values["$ref"].rsplit("/", 1)[1], True
-    return None, False
+def _section(title: str, table: dict[str, Any]) -> str:
+    rows = [
+        _row(key, field, is_required=key in table.get("required", ()))
+        for key, field in table["properties"].items()
+        if "description" in field
+    ]
+    head = "| key | value | default | meaning |\n|---|---|---|---|\n"
+    return f"## `{title}`\n\n{table['description']}\n\n{head}{''.join(rows)}\n"
 
 
-def _nested(field: dict[str, Any]) -> bool:
-    name, _ = _reference(field)
-    return name is not None and name.endswith("Table")
-
-
-def _row(key: str, field: dict[str, Any], table: dict[str, Any]) -> str:
-    default = "required" if key in table.get("required", ()) else _default(field)
-    meaning = field.get("description", "").replace("|", "\\|")
+def _row(key: str, field: dict[str, Any], *, is_required: bool) -> str:
+    default = "required" if is_required else _default(field)
+    meaning = field["description"].replace("|", "\\|")
     return f"| `{key}` | {_kind(field)} | {default} | {meaning} |\n"
 
 
 def _default(field: dict[str, Any]) -> str:
     value = field.get("default")
-    return "" if value in (None, [], {}) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    if value in (None, [], {}):
+        return ""
+    if _kind(field) == "duration":
+        return f"`{_duration(value)}`"
+    return f"`{json.dumps(value)}`"
+
+
+def _duration(seconds: float) -> str:
+    units = {"h": 3600, "m": 60, "s": 1}
+    unit = next((unit for unit, size in units.items() if seconds and seconds % size == 0), "s")
+    return f'"{seconds / units[unit]:g}{unit}"'
 
 
 def _kind(field: dict[str, Any]) -> str:
-    options = [option for option in field.get("anyOf", [field]) if option.get("type") != "null"]
-    if any("smhd" in option.get("pattern", "") for option in options):
-        return "duration"
-    if any("KMG" in option.get("pattern", "") for option in options):
-        return "size"
-    option = options[0]
-    if "enum" in option:
-        return " or ".join(f"`{value}`" for value in option["enum"])
-    if "$ref" in option:
-        return "text"
+    if "x-kind" in field:
+        return str(field["x-kind"])
+    if field.get("type") == "array":
+        kind = _kind(field["items"])
+        return f"list of {kind}s" if kind != "DNS name or IP address" else f"list of {kind}"
+    if "$ref" in field:
+        field = json_schema()["$defs"][field["$ref"].rpartition("/")[2]]
+    if "enum" in field:
+        return " or ".join(f'`"{value}"`' for value in field["enum"])
     names = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
-    if option.get("type") == "array":
-        return "list of texts"
-    return names.get(option.get("type", ""), "table")
+    return names.get(field["type"], "table")
+
+
+def _rules() -> Iterator[str]:
+    """Yield what the checks are for, by the part of the file that they look at."""
+    for module, checks in groupby(CHECKS, lambda check: check.note.__module__):
+        rules = " ".join(str(check.note.__doc__).partition("\n")[0] for check in checks)
+        yield f"- **{module.rpartition('.')[2]}**: {rules.replace('``', '`')}\n"

@@ -10,13 +10,13 @@ from fleet.routes import allows
 
 
 def check_hosts(draft: Draft) -> None:
-    """A backup's patterns must mean hosts."""
+    """Each host pattern means a host."""
     for name, table in draft.file.backups.items():
         draft.check_patterns(table.hosts, ("backups", name, "hosts"))
 
 
 def check_queues(draft: Draft) -> None:
-    """A backup's queue exists on each of its hosts, and lets backups run."""
+    """The queue is per host, lets ``fleet.backup`` run and is served on each of the hosts."""
     for backup in draft.fleet.backups:
         path = ("backups", backup.name, "queue")
         queue = draft.queue(backup.queue, path)
@@ -30,7 +30,7 @@ def check_queues(draft: Draft) -> None:
 
 
 def check_paths(draft: Draft) -> None:
-    """Sources, destination and restore directory stay clear of each other."""
+    """No source is inside the destination or ``restore_dir``, no destination unexcluded inside a source."""
     for name, table in draft.file.backups.items():
         for index, source in enumerate(table.sources):
             _check_source(draft, name, table, index)
@@ -64,7 +64,7 @@ def _check_source(draft: Draft, name: str, table: BackupTable, index: int) -> No
 
 
 def check_kinds(draft: Draft) -> None:
-    """A key of the other kind of backup would be read as a promise, and do nothing."""
+    """``retention`` is for snapshots, ``max_delete`` for mirrors."""
     for name, table in draft.file.backups.items():
         key, other = ("max_delete", "mirror") if table.kind == "snapshot" else ("retention", "snapshot")
         if key in table.model_fields_set:

@@ -9,7 +9,7 @@ FOREIGN_USER = "guest"
 
 
 def check_names(draft: Draft) -> None:
-    """The vhost ``/`` and the user ``guest`` belong to the broker, and Redis numbers its databases."""
+    """The vhost is not ``/`` and the user not ``guest``; with Redis, the vhost is a number."""
     broker = draft.fleet.broker
     if broker.kind is Kind.REDIS:
         if not (broker.vhost.isascii() and broker.vhost.isdigit()):
@@ -34,7 +34,7 @@ def check_names(draft: Draft) -> None:
 
 
 def check_users(draft: Draft) -> None:
-    """Every user is one user, and a publisher's queues exist."""
+    """No user has two roles, and a publisher's queues exist."""
     broker = draft.fleet.broker
     administrator = broker.management.user if broker.management else None
     if administrator == broker.user and broker.profile is Profile.LEAST_PRIVILEGE:
@@ -54,7 +54,7 @@ def check_users(draft: Draft) -> None:
 
 
 def check_redis_keys(draft: Draft) -> None:
-    """A key that the broker cannot honour would be read as a promise."""
+    """No key is given that this kind of broker cannot honour."""
     written = draft.file.broker.model_fields_set
     if draft.fleet.broker.kind is Kind.RABBITMQ:
         if "visibility_timeout" in written:
@@ -70,7 +70,7 @@ def check_redis_keys(draft: Draft) -> None:
 
 
 def check_visibility_timeout(draft: Draft) -> None:
-    """Redis hands a message out again after this time, finished or not."""
+    """With Redis, ``visibility_timeout`` is above the longest run and the longest retry delay."""
     fleet = draft.fleet
     if fleet.broker.kind is not Kind.REDIS:
         return

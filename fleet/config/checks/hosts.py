@@ -10,7 +10,7 @@ RESERVED = ("dlq",)
 
 
 def check_time_zone(draft: Draft) -> None:
-    """The time zone must be one that this machine knows."""
+    """The time zone is one that this machine knows."""
     name = draft.fleet.timezone
     try:
         ZoneInfo(name)
@@ -24,7 +24,7 @@ def check_time_zone(draft: Draft) -> None:
 
 
 def check_names(draft: Draft) -> None:
-    """Names must differ by more than case, as DNS names do, and leave the reserved ones alone."""
+    """No name is reserved (``dlq``), and no two differ by case only."""
     seen: dict[str, str] = {}
     for host in draft.fleet.hosts:
         path = ("hosts", host.name)

@@ -8,7 +8,7 @@ from fleet.routes import allows, serving_hosts
 
 
 def check_carrier(draft: Draft) -> None:
-    """Mail has exactly one way out, and no secret travels in the clear."""
+    """There is exactly one of ``[mail.smtp]`` and ``[mail.sendgrid]``, and no secret travels in the clear."""
     mail = draft.fleet.mail
     if mail is None:
         return
@@ -48,7 +48,7 @@ def _check_sendgrid(draft: Draft, url: str) -> None:
 
 
 def check_sender(draft: Draft) -> None:
-    """The sender is one mail address."""
+    """``from`` is one mail address."""
     mail = draft.fleet.mail
     if mail is None:
         return
@@ -59,7 +59,7 @@ def check_sender(draft: Draft) -> None:
 
 
 def check_queue(draft: Draft) -> None:
-    """Mail's queue exists, lets mail run, and somebody serves it."""
+    """The queue exists, is not per host, lets ``fleet.send_mail`` run and is served."""
     mail = draft.fleet.mail
     path = ("mail", "queue")
     queue = draft.queue(mail.queue, path) if mail else None
@@ -78,7 +78,7 @@ def check_queue(draft: Draft) -> None:
 
 
 def check_urls(draft: Draft) -> None:
-    """Only http and https URLs without credentials can be asked for."""
+    """A URL to be checked is http or https and holds no credentials."""
     for check in draft.fleet.url_checks:
         path = ("urls", check.name, "url")
         check_http_url(check.url, path, draft.problems, example="https://shop.example.org/")

@@ -14,14 +14,14 @@ _FOREIGN = (*BUILT_IN_TASKS, "celery.starmap")
 
 
 def check_names(draft: Draft) -> None:
-    """Some names are taken by queues of fleet's own."""
+    """No name is one of fleet's own queues: ``control``, ``journal``, ``lease``."""
     for name in draft.file.queues:
         if name in RESERVED:
             draft.problems.add(("queues", name), f"`{name}` is reserved for a queue of fleet's own")
 
 
 def check_task_patterns(draft: Draft) -> None:
-    """A pattern must not let in fleet's and Celery's own tasks without naming them."""
+    """No pattern of tasks lets in fleet's or Celery's own tasks without naming them."""
     found: list[tuple[Path, str]] = [
         (("queues", name, "tasks", index), pattern)
         for name, table in draft.file.queues.items()
@@ -39,7 +39,7 @@ def check_task_patterns(draft: Draft) -> None:
 
 
 def check_served(draft: Draft) -> None:
-    """Every queue that the file declares needs a worker."""
+    """Some worker serves the queue."""
     for queue in draft.fleet.queues:
         if queue.name in draft.file.queues and not serving_hosts(draft.fleet, queue):
             draft.problems.add(
@@ -50,7 +50,7 @@ def check_served(draft: Draft) -> None:
 
 
 def check_used(draft: Draft) -> None:
-    """A queue from which nothing may run is a route that was forgotten."""
+    """Some task may run from the queue."""
     for queue in draft.fleet.queues:
         if not queue.tasks and queue.name in draft.file.queues:
             draft.problems.add(
@@ -61,13 +61,13 @@ def check_used(draft: Draft) -> None:
 
 
 def check_routes(draft: Draft) -> None:
-    """Every route must lead to a queue."""
+    """Every route leads to a queue."""
     for task, name in draft.fleet.user_tasks.routes:
         draft.queue(name, ("tasks", "routes", task), what="route to unknown queue")
 
 
 def check_suffixes(draft: Draft) -> None:
-    """No routing key may end in another one.
+    """No per-host queue's name in the broker ends in the name of another queue.
 
     Native delayed delivery binds ``#.KEY``, which matches suffixes, so a delayed message would reach both.
     """

@@ -13,7 +13,7 @@ from fleet.schedule import CrontabError, parse_crontab
 
 
 def check_moments(draft: Draft) -> None:
-    """An entry has one task and one rhythm."""
+    """Each entry has one of ``task`` and ``backup``, one of ``crontab`` and ``every``, jitter below ``every``."""
     for name, table in draft.file.schedule.items():
         path = ("schedule", name)
         if (table.task is None) == (table.backup is None):
@@ -37,7 +37,7 @@ def _check_crontab(draft: Draft, text: str, path: Path) -> None:
 
 
 def check_arguments(draft: Draft) -> None:
-    """Arguments travel as JSON, which knows no dates and no infinity."""
+    """``kwargs`` can be sent as JSON, which knows no dates."""
     for name, table in draft.file.schedule.items():
         for path in _not_json(table.kwargs, ("schedule", name, "kwargs")):
             draft.problems.add(path, "cannot be sent as JSON", hint="write it as text in quotes")
@@ -60,7 +60,7 @@ def _not_json(value: object, path: Path) -> Iterator[Path]:
 
 
 def check_backups(draft: Draft) -> None:
-    """A scheduled backup is declared, and on the hosts that the entry names."""
+    """A backup is declared, and for the hosts that are named."""
     for name, table in draft.file.schedule.items():
         path, backup_name = _backup_name(name, table)
         if backup_name is None:
@@ -88,13 +88,13 @@ def _backup_name(name: str, table: ScheduleTable) -> tuple[Path, str | None]:
 
 
 def check_hosts(draft: Draft) -> None:
-    """An entry's patterns must mean hosts."""
+    """Each host pattern means a host."""
     for name, table in draft.file.schedule.items():
         draft.check_patterns(table.hosts, ("schedule", name, "hosts"))
 
 
 def check_tasks(draft: Draft) -> None:
-    """Some queue takes the task, and where that queue is per host, the hosts are known and served."""
+    """Some queue takes the task; if it is per host, hosts are given and served, otherwise none are given."""
     for entry in draft.fleet.schedule:
         # Without a task, or with an unknown backup, another check has said so.
         if entry.task and not _is_backup_without_declaration(draft, entry):

@@ -5,13 +5,13 @@ from fleet.model import SLOTS, Host, Pool, Worker
 
 
 def check_hosts(draft: Draft) -> None:
-    """A worker's patterns must mean hosts."""
+    """Each host pattern means a host."""
     for name, table in draft.file.workers.items():
         draft.check_patterns(table.hosts, ("workers", name, "hosts"))
 
 
 def check_queues(draft: Draft) -> None:
-    """A worker's queues must exist, once each, and a long one is alone in its worker."""
+    """Each queue exists and stands there once, and a long one is alone in its worker."""
     for name, table in draft.file.workers.items():
         for index, queue_name in enumerate(table.queues):
             path = ("workers", name, "queues", index)
@@ -27,7 +27,7 @@ def check_queues(draft: Draft) -> None:
 
 
 def check_pools(draft: Draft) -> None:
-    """The pool ``solo`` is one thread, whatever it is told."""
+    """The pool ``solo`` has a size of one."""
     for name, table in draft.file.workers.items():
         if table.pool is Pool.SOLO and (table.concurrency or 1) > 1:
             draft.problems.add(
@@ -38,7 +38,7 @@ def check_pools(draft: Draft) -> None:
 
 
 def check_ports(draft: Draft) -> None:
-    """One address serves one worker's metrics on one port, whether one host has it or two."""
+    """No two workers share a metrics port of one address."""
     taken: dict[tuple[str, int], tuple[Host, Worker]] = {}
     for host in draft.fleet.hosts:
         for worker in draft.fleet.workers_on(host.name):
