@@ -13,7 +13,7 @@ from fleet.schedule import CrontabError, parse_crontab
 
 
 def check_moments(draft: Draft) -> None:
-    """Each entry has one of ``task`` and ``backup``, one of ``crontab`` and ``every``, jitter below ``every``."""
+    """Each has either ``task`` or ``backup``, either ``crontab`` or ``every``, and jitter below ``every``."""
     for name, table in draft.file.schedule.items():
         path = ("schedule", name)
         if (table.task is None) == (table.backup is None):
