@@ -1,11 +1,13 @@
 """Plan and apply a definitions document, without any fleet: ``python -m provisioning plan desired.json``."""
 
+import dataclasses
 import json
 import os
 import shlex
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,36 +26,59 @@ PENDING = 4
 PARTLY = 3
 INTERRUPTED = 130
 
-Command = Callable[..., Any]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for on the command line."""
+
+    #: file with the definitions
+    desired: Path
+    #: ``http`` or ``rabbitmqctl``
+    door: str
+    url: str
+    user: str
+    password_file: Path | None
+    ca: str | None
+    #: command line of rabbitmqctl
+    rabbitmqctl: str
+    mark: str | None
+    keep: tuple[str, ...]
+    prune: bool
+    as_json: bool
+    replace: bool = False
+    yes: bool = False
 
 
-def options(command: Command) -> Command:
-    """Add what both commands need: the document, the door, and what may be deleted."""
-    for decorate in reversed(
-        [
-            click.argument("desired", type=click.Path(exists=True, dir_okay=False, path_type=Path)),
-            click.option(
-                "--door", type=click.Choice(["http", "rabbitmqctl"]), default="http", show_default=True
-            ),
-            click.option(
-                "--url", default="http://127.0.0.1:15672", show_default=True, help="Management API."
-            ),
-            click.option("--user", default="guest", show_default=True, help="An administrator (HTTP door)."),
-            click.option(
-                "--password-file",
-                type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
-                help="Where its password is; without it, the variable PROVISIONING_PASSWORD.",
-            ),
-            click.option("--ca", help="CA bundle that signed the API's certificate."),
-            click.option("--rabbitmqctl", default="rabbitmqctl", show_default=True, help="Command to run."),
-            click.option("--mark", help="Tag of users that are ours to prune."),
-            click.option("--keep", multiple=True, help="Expression over names that are never pruned."),
-            click.option("--prune", is_flag=True, help="Delete what is ours and not declared."),
-            click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout."),
-        ]
-    ):
-        command = decorate(command)
-    return command
+OPTIONS = (
+    click.argument("desired", type=click.Path(exists=True, dir_okay=False, path_type=Path)),
+    click.option("--door", type=click.Choice(["http", "rabbitmqctl"]), default="http", show_default=True),
+    click.option("--url", default="http://127.0.0.1:15672", show_default=True, help="Management API."),
+    click.option("--user", default="guest", show_default=True, help="An administrator (HTTP door)."),
+    click.option(
+        "--password-file",
+        type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+        help="Where its password is; without it, the variable PROVISIONING_PASSWORD.",
+    ),
+    click.option("--ca", help="CA bundle that signed the API's certificate."),
+    click.option("--rabbitmqctl", default="rabbitmqctl", show_default=True, help="Command to run."),
+    click.option("--mark", help="Tag of users that are ours to prune."),
+    click.option("--keep", multiple=True, help="Expression over names that are never pruned."),
+    click.option("--prune", is_flag=True, help="Delete what is ours and not declared."),
+    click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout."),
+)
+
+
+def takes_request(command: Callable[[Request], int]) -> Callable[..., int]:
+    """Give ``command`` the options that both commands have, as one record."""
+
+    def run(**given: Any) -> int:
+        return command(Request(**given))
+
+    run.__doc__ = command.__doc__
+    decorated: Callable[..., int] = run
+    for option in reversed(OPTIONS):
+        decorated = option(decorated)
+    return decorated
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -62,31 +87,31 @@ def main() -> None:
 
 
 @main.command("plan")
-@options
-def plan_command(*, as_json: bool, prune: bool, **where: Any) -> int:
+@takes_request
+def plan_command(request: Request) -> int:
     """Show what would change: exit code 0 when nothing would, 4 otherwise."""
-    door = _door(**where)
-    planned = plan_against(_desired(**where), door.observe(), door, prune=prune)
-    _show(planned, door, as_json=as_json)
+    door = _door(request)
+    planned = plan_against(_desired(request), door.observe(), door, prune=request.prune)
+    _show(planned, door, as_json=request.as_json)
     return PENDING if planned.changes else 0
 
 
 @main.command("apply")
-@options
 @click.option("--replace", is_flag=True, help="Delete and create again what cannot be changed in place.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def apply_command(*, as_json: bool, prune: bool, replace: bool, yes: bool, **where: Any) -> int:
+@takes_request
+def apply_command(request: Request) -> int:
     """Show what changes, ask, change it, and look again."""
     started = time.monotonic()
-    door = _door(**where)
-    planned = plan_against(_desired(**where), door.observe(), door, prune=prune)
-    _show(planned, door, as_json=False, err=as_json)
-    if planned.changes and not yes:
+    door = _door(request)
+    planned = plan_against(_desired(request), door.observe(), door, prune=request.prune)
+    _show(planned, door, as_json=False, err=request.as_json)
+    if planned.changes and not request.yes:
         if not sys.stdin.isatty():
             raise click.UsageError("stdin is no terminal to ask on; add --yes")
         click.confirm("apply?", abort=True, err=True)
-    report = apply(planned, door, allow_replace=replace)
-    if as_json:
+    report = apply(planned, door, allow_replace=request.replace)
+    if request.as_json:
         _print_json({**render.record(planned), "report": render.report_record(report)})
     if told := render.report_text(report):
         click.echo(told, err=True)
@@ -122,34 +147,38 @@ def _print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _desired(*, desired: Path, mark: str | None, keep: tuple[str, ...], **_: Any) -> State:
-    from dataclasses import replace
-
+def _desired(request: Request) -> State:
     try:
-        document = json.loads(desired.read_text(encoding="utf-8"))
+        document = json.loads(request.desired.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise errors.MalformedDefinitions(f"{desired}: {error}") from error
-    state = replace(parse(document), mark=mark, keep=keep)
+        raise errors.MalformedDefinitions(f"{request.desired}: {error}") from error
+    state = dataclasses.replace(parse(document), mark=request.mark, keep=request.keep)
     refuse_protected(state)
     return state
 
 
-def _door(
-    *, door: str, url: str, user: str, password_file: Path | None, ca: str | None, rabbitmqctl: str, **_: Any
-) -> Door:
-    if door == "rabbitmqctl":
-        return RabbitmqctlDoor(shlex.split(rabbitmqctl))
-    if password_file is None:
-        password = os.environ.get("PROVISIONING_PASSWORD", "")
-    else:
-        password = click.open_file(str(password_file), encoding="utf-8").read().removesuffix("\n")
-    return ManagementDoor(url, user=user, password=password, ca=ca)
+def _door(request: Request) -> Door:
+    if request.door == "rabbitmqctl":
+        return RabbitmqctlDoor(shlex.split(request.rabbitmqctl))
+    return ManagementDoor(
+        request.url, user=request.user, password=_password(request.password_file), ca=request.ca
+    )
+
+
+def _password(file: Path | None) -> str:
+    if file is None:
+        return os.environ.get("PROVISIONING_PASSWORD", "")
+    with click.open_file(str(file), encoding="utf-8") as opened:
+        text: str = opened.read()
+    return text.removesuffix("\n")
 
 
 def run() -> NoReturn:
     """Run the command line; the one place where an error becomes text and an exit code."""
     try:
         code = main.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
