@@ -109,7 +109,8 @@ def apply_command(request: Request) -> int:
     if planned.changes and not request.yes:
         if not sys.stdin.isatty():
             raise click.UsageError("stdin is no terminal to ask on; add --yes")
-        click.confirm("apply?", abort=True, err=True)
+        if not click.confirm("apply?", err=True):
+            raise errors.ProvisioningError("not confirmed; nothing was changed")
     report = apply(planned, door, allow_replace=request.replace)
     if request.as_json:
         _print_json({**render.record(planned), "report": render.report_record(report)})

@@ -124,7 +124,8 @@ def _ask(planned: BrokerPlan) -> None:
             f"stdin is no terminal to ask on; {render.summary(planned.plan)}; nothing was changed",
             hint="add `--yes` to change without a question, or `--check` to only look",
         )
-    click.confirm(f"make these {len(planned.plan.changes)} changes?", abort=True, err=True)
+    if not click.confirm(f"make these {len(planned.plan.changes)} changes?", err=True):
+        raise FleetError("not confirmed; nothing was changed")
 
 
 def _raise_unless_converged(report: Report) -> None:

@@ -1,6 +1,7 @@
 """`fleet provision broker` and `python -m provisioning` as an operator meets them."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -127,6 +128,39 @@ def test_a_fleet_on_redis_has_nothing_to_provision_and_is_told_what_is_lost(
     assert "nothing to provision" in done.stderr
     assert "dead-letter" in done.stderr
     assert json.loads(done.stdout)["changed"] is False
+
+
+@pytest.mark.parametrize(("answer", "code", "made"), [("n", 1, False), ("y", 0, True)])
+def test_on_a_terminal_it_asks_first(bare_site: Site, answer: str, code: int, made: bool) -> None:  # noqa: FBT001 - a case
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, f"{answer}\n".encode())
+        done = subprocess.run(
+            (sys.executable, "-m", "fleet.cli.main", "provision", "broker"),
+            env=clean_environ() | {"FLEET_FILE": str(bare_site.file)},
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == code, done.stderr
+    assert "changes? [y/N]" in done.stderr
+    assert (bare_site.vhost.name in {row["name"] for row in bare_site.vhost.api("GET", "vhosts")}) is made
+
+
+def test_the_open_profile_is_what_the_usual_four_lines_make(bare_site: Site, run_fleet: RunFleet) -> None:
+    file = change(bare_site, "[broker.management]", 'profile = "open"\n\n[broker.management]')
+    assert run_fleet("provision", "broker", "--yes", file=file).returncode == 0
+    user, vhost = bare_site.vhost.user, bare_site.vhost.name
+    assert bare_site.vhost.api("GET", f"users/{user}")["tags"] == ["administrator"]
+    row = bare_site.vhost.api("GET", f"permissions/{vhost}/{user}")
+    assert (row["configure"], row["write"], row["read"]) == (".*", ".*", ".*")
+    limited = {(limit["vhost"], limit["user"]) for limit in bare_site.vhost.api("GET", "topic-permissions")}
+    assert (vhost, user) not in limited
 
 
 def recorder(site: Site, directory: Path) -> Path:
