@@ -19,7 +19,7 @@ SLOW = 300_000
 def half_done(site: Site, task_id: str) -> Iterator["subprocess.Popen[str]"]:
     """Give a run that has copied ``a-small`` and is in the middle of ``b-long``."""
     (site.source / "a-small").write_text("copied before the end\n")
-    (site.source / "b-long").write_bytes(os.urandom(1_500_000))
+    (site.source / "b-long").write_bytes(os.urandom(9_000_000))
     process = site.having(bandwidth_limit_bytes_per_second=SLOW).start(task_id)
     try:
         wait_until(lambda: list(site.places.incoming.rglob(".b-long.*")))
@@ -41,7 +41,8 @@ def test_rsync_ends_with_the_process_that_runs_it(site: Site, number: signal.Sig
         assert processes_naming(site.places.root)
         process.send_signal(number)
         process.wait(20)
-        wait_until(lambda: nobody_writes(site))
+        # Left alone, rsync would go on for half a minute.
+        wait_until(lambda: nobody_writes(site), seconds=15)
     assert list(site.places.snapshots.iterdir()) == []
     assert not site.places.latest.exists()
 

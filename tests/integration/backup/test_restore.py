@@ -12,6 +12,7 @@ from fleet.backup.compare import differences
 from fleet.backup.failure import BackupError, BackupFailed, BackupPostponed, BackupRefused
 from fleet.backup.part import Part, find_part
 from fleet.backup.restore import Restored, obstacles, restore, restore_in_place, target_below_restore_dir
+from fleet.backup.rsync import Progress
 from fleet.errors import FleetError, UsageError
 from tests.integration.backup.site import Site, processes_naming, wait_until
 
@@ -213,6 +214,19 @@ def test_the_comparison_after_a_restore_finds_what_is_wrong(
     assert differences(part.tree, part.parts, saved.restore_dir / "r1") == ()
     wrong = harm(Path(restored.target))
     assert differences(part.tree, part.parts, saved.restore_dir / "r1")[0] == str(wrong)
+
+
+def test_a_restore_whose_files_are_not_the_snapshots_is_a_failure(saved: Site) -> None:
+    part = part_of(saved, "notes")
+    target = target_below_restore_dir(saved.backup, task_id="r1")
+    restored = target / str(saved.source).lstrip("/") / "notes"
+
+    def lose_it(_: Progress) -> None:
+        wait_until(restored.exists)
+        restored.unlink()
+
+    with pytest.raises(BackupFailed, match="restored files differ from snapshot"):
+        restore(part, target=target, on_progress=lose_it)
 
 
 def in_place(site: Site, name: str, *, root: Path) -> Restored:
