@@ -24,7 +24,11 @@ class Problems:
     def add(self, path: Path, message: str, *, hint: str | None = None) -> None:
         """Note that something is wrong at ``path``."""
         problem = Problem(
-            file=self._source, key=dotted(path), message=message, line=self._line(path), hint=hint
+            file=self._source,
+            key=dotted(path),
+            message=printable(message),
+            line=self._line(path),
+            hint=hint and printable(hint),
         )
         if problem not in self._found:
             self._found.append(problem)
@@ -41,6 +45,14 @@ class Problems:
         return None
 
 
+def printable(text: str) -> str:
+    """Return ``text`` with what could steer a terminal, such as an escape character, written out."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 def dotted(path: Path) -> str:
     """Return ``path`` as an operator writes it, such as ``queues.email.tasks[0]``."""
     text = ""
@@ -48,7 +60,7 @@ def dotted(path: Path) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            name = part if _BARE_KEY.fullmatch(part) else json.dumps(part, ensure_ascii=False)
+            name = part if _BARE_KEY.fullmatch(part) else printable(json.dumps(part, ensure_ascii=False))
             text += f".{name}" if text else name
     return text
 

@@ -150,7 +150,7 @@ class WorkerTable(Table):
     queues: _Many
     """Queues it consumes."""
     pool: Pool = Field(default=Pool.PREFORK, strict=False)
-    """How tasks run: in child processes, in threads, or one by one in the worker itself."""
+    """How tasks run: in child processes, which can be ended at `max_runtime`, in threads, or one by one."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Pool size; 2, or 1 for a long queue and for the pool `solo`."""
     metrics_port: _MetricsPort | None = None

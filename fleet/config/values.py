@@ -27,6 +27,11 @@ _LINE = r"^[^\x00-\x1f]+$"
 _WORD = r"^[^\x00-\x20]+$"
 
 
+def _not(value: object) -> str:
+    # A table or list may be long, and may hold what must not be repeated.
+    return f", not `{value}`" if isinstance(value, str | int | float) else ""
+
+
 def _seconds(value: object, *, least: float) -> float:
     found: float | None = None
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
@@ -34,7 +39,7 @@ def _seconds(value: object, *, least: float) -> float:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         found = value
     if found is None:
-        raise ValueError(f"must be seconds or a text such as `30s`, `5m`, `26h`, `7d`, not `{value}`")
+        raise ValueError(f"must be seconds or a text such as `30s`, `5m`, `26h`, `7d`{_not(value)}")
     # `nan` is neither.
     if not least <= found <= _LONGEST_SECONDS:
         raise ValueError(f"must be between {least} second(s) and ten years, not `{value}`")
@@ -60,7 +65,7 @@ def _size(value: object) -> int:
         return value
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())) and int(match[1]) > 0:
         return int(match[1]) * _SIZES[match[2]]
-    raise ValueError(f"must be bytes or a text such as `512K`, `10M`, `1G`, not `{value}`")
+    raise ValueError(f"must be bytes or a text such as `512K`, `10M`, `1G`{_not(value)}")
 
 
 def _matching(pattern: str, words: str) -> Callable[[str], str]:

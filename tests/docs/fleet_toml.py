@@ -14,7 +14,8 @@ HEAD = """\
 
 Generated from the parser's own schema by `make docs`. `fleet init` writes the [example](#an-example) below,
 `fleet config check` names every problem with its line, `fleet config show` tells where each value comes from,
-and `fleet config schema` prints a JSON Schema, with which an editor completes and checks the file.
+and `fleet config schema > fleet.schema.json` writes a JSON Schema, with which an editor completes and checks
+the file; many look for it in the first line: `#:schema ./fleet.schema.json`.
 
 Unknown keys are errors. What kind of value a key takes:
 

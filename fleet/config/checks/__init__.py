@@ -31,7 +31,7 @@ CHECKS = (
     Check(note=queues.check_suffixes),
     Check(note=workers.check_hosts, reads=_reads("hosts")),
     Check(note=workers.check_queues, reads=_reads("queues")),
-    Check(note=workers.check_pools),
+    Check(note=workers.check_pools, reads=_reads("queues")),
     Check(note=workers.check_ports),
     Check(note=backups.check_hosts, reads=_reads("hosts")),
     Check(note=backups.check_queues, reads=_reads("hosts", "queues", "workers", "tasks")),

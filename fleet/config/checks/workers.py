@@ -27,13 +27,22 @@ def check_queues(draft: Draft) -> None:
 
 
 def check_pools(draft: Draft) -> None:
-    """The pool ``solo`` has a size of one."""
+    """The pool ``solo`` has a size of one and no long queue."""
     for name, table in draft.file.workers.items():
-        if table.pool is Pool.SOLO and (table.concurrency or 1) > 1:
+        if table.pool is not Pool.SOLO:
+            continue
+        if (table.concurrency or 1) > 1:
             draft.problems.add(
                 ("workers", name, "concurrency"),
                 f"the pool `solo` runs one task at a time, not {table.concurrency}",
                 hint="use the pool `prefork` or `threads`",
+            )
+        long = [queue.name for queue in draft.fleet.queues if queue.long and queue.name in table.queues]
+        if long:
+            draft.problems.add(
+                ("workers", name, "pool"),
+                f"`solo` answers no heartbeat while a task runs, and queue `{long[0]}` is long",
+                hint="use the pool `prefork`",
             )
 
 
