@@ -170,7 +170,7 @@ class Client:
         now = time.time()
         ids = ", ".join(message.task_id for message in messages)
         try:
-            refusals = self._open().send_many(messages)
+            refusals = self._open().deliver(messages)
         except PublishUncertain as error:
             raise PublishUncertain(
                 f"{error.message}; it is not known whether these tasks are queued: {ids}", hint=error.hint

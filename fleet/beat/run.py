@@ -17,7 +17,6 @@ from fleet.metrics.server import MetricsServer
 from fleet.model import Fleet
 from fleet.publish import Publisher
 from fleet.publish.channel import IDLE_SECONDS
-from fleet.schedule import unserved_hosts
 
 METRICS_PORT = 9539
 #: a scheduler that has not looked for this long hangs; sends to many hosts may take their time
@@ -73,7 +72,6 @@ def run_beat(fleet: Fleet, options: BeatOptions, *, environ: Mapping[str, str]) 
             server = _metrics_server(fleet, scheduler, options)
             server.start()
             stack.callback(server.close)
-        _warn_of_unserved_hosts(fleet)
         _log.info("beat sends %d entries", len(fleet.schedule), extra={"event": "beat_ready"})
         _work(scheduler, publisher, stop)
         _log.info("beat stops", extra={"event": "beat_stopped"})
@@ -85,18 +83,6 @@ def _first_look_at_broker(publisher: Publisher) -> None:
         publisher.open()
     except BrokerUnreachable as error:
         _log.warning("%s; beat goes on trying", error.message, extra={"event": "broker_away"})
-
-
-def _warn_of_unserved_hosts(fleet: Fleet) -> None:
-    for entry in fleet.schedule:
-        hosts = unserved_hosts(fleet, entry)
-        if hosts:
-            _log.warning(
-                "%s never runs on %s: no worker there serves its queue",
-                entry.name,
-                ", ".join(hosts),
-                extra={"event": "schedule_unserved"},
-            )
 
 
 def _work(scheduler: Scheduler, publisher: Publisher, stop: StopSignal) -> None:

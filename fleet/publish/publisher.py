@@ -80,11 +80,18 @@ class Publisher:
         Raises BrokerUnreachable (it is not there), BrokerRefused (the broker would not have it) or
         PublishUncertain (it may be there; sending it again with the same id is safe where the task is).
         """
-        (refused,) = self.send_many((message,))
-        if refused is not None:
-            raise refused
+        self.send_many((message,))
 
-    def send_many(self, messages: Sequence[TaskMessage]) -> tuple[BrokerRefused | None, ...]:
+    def send_many(self, messages: Sequence[TaskMessage]) -> None:
+        """Send ``messages`` in order and return when the broker has all of them for certain.
+
+        Raises as ``send`` does, for the first that went wrong; others may be queued.
+        """
+        for refused in self.deliver(messages):
+            if refused is not None:
+                raise refused
+
+    def deliver(self, messages: Sequence[TaskMessage]) -> tuple[BrokerRefused | None, ...]:
         """Send ``messages`` in order; return for each None (the broker has it) or why it would not have it.
 
         Raises as ``send`` does when it cannot be told for each of them.

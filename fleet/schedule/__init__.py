@@ -5,7 +5,7 @@ decides which moments a crontab line means.
 """
 
 from fleet.schedule.crontab import Crontab, CrontabError, parse_crontab
-from fleet.schedule.occurrences import Occurrence, occurrences, queue_of, targets, unserved_hosts, upcoming
+from fleet.schedule.occurrences import Occurrence, occurrences, queue_of, targets, upcoming
 from fleet.schedule.slots import jitter_seconds, slots_after
 
 __all__ = [
@@ -18,6 +18,5 @@ __all__ = [
     "queue_of",
     "slots_after",
     "targets",
-    "unserved_hosts",
     "upcoming",
 ]

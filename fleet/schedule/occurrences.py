@@ -34,13 +34,9 @@ def targets(fleet: Fleet, entry: ScheduleEntry) -> tuple[str | None, ...]:
     if queue is None or not queue.per_host:
         return (None,)
     serving = serving_hosts(fleet, queue)
-    return tuple(host for host in _hosts_of(fleet, entry) if host in serving)
-
-
-def unserved_hosts(fleet: Fleet, entry: ScheduleEntry) -> tuple[str, ...]:
-    """Return the hosts that ``entry`` means but where it never runs: no worker serves its queue."""
-    reached = targets(fleet, entry)
-    return () if None in reached else tuple(host for host in _hosts_of(fleet, entry) if host not in reached)
+    backup = _backup_of(fleet, entry)
+    patterns = entry.hosts or (backup.hosts if backup else ("*",))
+    return tuple(host.name for host in fleet.hosts_for(patterns) if host.name in serving)
 
 
 def upcoming(fleet: Fleet, entry: ScheduleEntry, host: str | None, *, after: int) -> Iterator[Occurrence]:
@@ -67,12 +63,6 @@ def queue_of(fleet: Fleet, entry: ScheduleEntry) -> Queue | None:
     """Return the queue of the entry's messages: the backup's own, or the one its task is routed to."""
     backup = _backup_of(fleet, entry)
     return fleet.queue(backup.queue) if backup else queue_for_task(fleet, entry.task)
-
-
-def _hosts_of(fleet: Fleet, entry: ScheduleEntry) -> tuple[str, ...]:
-    backup = _backup_of(fleet, entry)
-    patterns = entry.hosts or (backup.hosts if backup else ("*",))
-    return tuple(host.name for host in fleet.hosts_for(patterns))
 
 
 def _backup_of(fleet: Fleet, entry: ScheduleEntry) -> Backup | None:

@@ -75,7 +75,7 @@ def test_of_many_tasks_each_one_is_told_apart(site: Site) -> None:
     site.declare(EMAIL_QUEUE)
     nowhere = replace(EMAIL_QUEUE, name="fleet.nowhere")
     with publisher(site) as open_publisher:
-        refusals = open_publisher.send_many([mail(), mail(queue=nowhere), mail()])
+        refusals = open_publisher.deliver([mail(), mail(queue=nowhere), mail()])
     assert [refusal is None for refusal in refusals] == [True, False, True]
     assert len(site.messages(EMAIL_QUEUE.name)) == 2
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet.model import ScheduleEntry
-from fleet.schedule import occurrences, targets, unserved_hosts, upcoming
+from fleet.schedule import occurrences, targets, upcoming
 from tests.unit.schedule.fleets import fleet_with
 
 BACKUP = ScheduleEntry(
@@ -26,8 +26,6 @@ def test_a_backup_runs_on_its_own_hosts_unless_the_entry_names_some() -> None:
 def test_hosts_without_a_worker_for_the_queue_get_nothing() -> None:
     entry = ScheduleEntry(name="all", task="fleet.backup", every_seconds=60, hosts=("*",))
     assert targets(fleet_with(entry), entry) == ("alpha", "beta")
-    assert unserved_hosts(fleet_with(entry), entry) == ("gamma",)
-    assert unserved_hosts(fleet_with(URLS), URLS) == ()
 
 
 def test_each_host_is_shifted_by_its_own_part_of_the_window() -> None:
