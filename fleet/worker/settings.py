@@ -23,6 +23,8 @@ HEARTBEAT_SECONDS = 10
 CONNECT_SECONDS = 10
 #: messages that a pool slot of a short worker may hold beyond the one it runs
 SHORT_PREFETCH = 4
+#: seconds between looks for messages of dead workers in Redis
+REDIS_SWEEP_SECONDS = 5
 #: seconds by which Redis' visibility timeout exceeds the longest task when the fleet file gives none
 VISIBILITY_MARGIN_SECONDS = 600
 
@@ -229,8 +231,12 @@ def _rabbitmq(context: WorkerContext) -> Iterable[Setting]:
 def _redis(context: WorkerContext) -> Iterable[Setting]:
     yield Setting(
         name="broker_transport_options",
-        value={"visibility_timeout": visibility_timeout(context.fleet)},
-        reason="Redis hands out again what was not acknowledged within it, running or not",
+        value={
+            "visibility_timeout": visibility_timeout(context.fleet),
+            "unacked_restore_interval": REDIS_SWEEP_SECONDS,
+            "unacked_restore_throttle": 1,
+        },
+        reason="what was not acknowledged in time is handed out again; kombu would look every 100 s only",
     )
     yield Setting(
         name="task_retry_on_worker_lost",

@@ -135,8 +135,11 @@ def descendants(pid: int) -> list[int]:
 def test_all_workers_of_a_host_run_together_restart_when_killed_and_end_together(shop: Shop) -> None:
     supervisor = shop.start_worker(shop.file, env=shop.environ)
     (first, *_) = descendants(supervisor.pid)
+    pool = descendants(first)
     os.kill(first, signal.SIGKILL)
-    eventually(lambda: first not in descendants(supervisor.pid))
+    eventually(
+        lambda: not [pid for pid in (first, *pool) if alive(pid)], what="the pool ends with its worker"
+    )
     eventually(lambda: all(map(answers_ok, ready_urls(shop.file, host="alpha"))), seconds=30)
     shop.send("probe.ok", "again")
     shop.expect("ok", "again")

@@ -57,11 +57,15 @@ def test_a_task_beyond_its_queues_limit_is_killed_and_dead_lettered_at_once(
     shop = make_shop(max_runtime="1s")
     shop.start()
     shop.send("probe.sleep", 30, queue="shop")
-    (letter,) = shop.dead_letters("shop", at_least=1)
-    assert reasons(letter) == ["rejected"]
-    assert len(shop.notes("start")) == 1
+    web = shop.publisher()
+    lifted = {"lang": "py", "task": "probe.sleep", "id": "1", "timelimit": [9999, 9999]}
+    web.publish(lifted, [[30], {}, {}])
+    web.close()
+    letters = shop.dead_letters("shop", at_least=2)
+    assert [reasons(letter) for letter in letters] == [["rejected"], ["rejected"]]
+    assert len(shop.notes("start")) == 2
     assert not shop.notes("end")
-    assert shop.metric("shared", "fleet_tasks_finished_total", outcome="timed_out") == 1
+    assert shop.metric("shared", "fleet_tasks_finished_total", outcome="timed_out") == 2
 
 
 def test_a_task_sends_another_by_the_fleet_files_table(shop: Shop) -> None:

@@ -331,7 +331,7 @@ names = st.sampled_from(
 callback_keys = st.sampled_from(["callbacks", "errbacks", "chain", "chord", "retries"])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     changes=st.dictionaries(names | st.text(max_size=8), anything, max_size=4),
     payload=anything | st.tuples(anything, anything, st.dictionaries(callback_keys, anything, max_size=2)),

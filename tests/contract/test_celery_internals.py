@@ -1,0 +1,178 @@
+"""What ``fleet/worker`` takes for granted about Celery, kombu and py-amqp beyond their documentation.
+
+Each test names an assumption; one that fails after an upgrade says where to look.
+"""
+
+import inspect
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import billiard
+import pytest
+from amqp.connection import Connection as AmqpConnection
+from amqp.method_framing import frame_handler
+from celery.app import trace
+from celery.app.amqp import AMQP
+from celery.app.base import Celery
+from celery.app.routes import Router
+from celery.app.task import Context, Task
+from celery.worker import request as celery_request
+from celery.worker import state, strategy
+from celery.worker.consumer import Consumer
+from celery.worker.request import Request, create_request_cls
+from kombu import Connection
+from kombu import Consumer as KombuConsumer
+from kombu.asynchronous.hub import Hub
+from kombu.transport import pyamqp
+
+from fleet.worker import logs
+from fleet.worker.consumer import DELAYED_DELIVERY_STEP, FleetConsumer
+from fleet.worker.message import OVERRIDING_HEADERS, PROTOCOL_HEADERS
+from fleet.worker.request import FleetRequest
+from fleet.worker.wire import ForgivingTransport, forgiving_frames
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def test_celery_makes_a_request_class_per_task_that_replaces_on_success() -> None:
+    task = SimpleNamespace(time_limit=None, soft_time_limit=None, acks_late=True)
+    pool, app = SimpleNamespace(apply_async=None), SimpleNamespace(use_fast_trace_task=True)
+    made = create_request_cls(FleetRequest, task, pool, "host", None, app=app)
+    assert "on_success" in made.__dict__
+    assert hasattr(made.on_success, "__wrapped__"), "our report wraps what Celery defined"
+    assert set(made.__dict__) & {"on_failure", "on_timeout", "on_accepted", "reject", "acknowledge"} == set()
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("on_accepted", ["self", "pid", "time_accepted"]),
+        ("on_failure", ["self", "exc_info", "send_failed_event", "return_ok"]),
+        ("on_timeout", ["self", "soft", "timeout"]),
+        ("acknowledge", ["self"]),
+        ("reject", ["self", "requeue"]),
+        ("info", ["self", "safe"]),
+        ("maybe_expire", ["self"]),
+        ("_announce_revoked", ["self", "reason", "terminated", "signum", "expired"]),
+        ("_announce_cancelled", ["self", "emit_retry"]),
+    ],
+)
+def test_the_hooks_of_a_request_have_the_parameters_that_we_override(
+    method: str, expected: list[str]
+) -> None:
+    assert parameters(getattr(Request, method)) == expected
+    assert parameters(getattr(FleetRequest, method)) == expected
+
+
+def test_a_request_keeps_its_message_and_how_to_settle_it_where_adoption_swaps_them() -> None:
+    source = inspect.getsource(Request)
+    for name in (
+        "self._message =",
+        "self._on_ack =",
+        "self._on_reject =",
+        "self._on_ack(logger",
+        "self.time_limits =",
+    ):
+        assert name in source
+
+
+def test_time_limits_of_the_request_come_before_those_of_the_task() -> None:
+    source = inspect.getsource(create_request_cls)
+    assert "time_limit, soft_time_limit = self.time_limits" in source
+    assert "timeout=time_limit or default_time_limit" in source
+
+
+def test_celery_takes_request_attributes_from_any_header() -> None:
+    known = {name for name in vars(Context) if not name.startswith("_")}
+    # ``headers`` is let in, because retries do not carry over what it holds.
+    assert known - PROTOCOL_HEADERS - {"headers"} <= OVERRIDING_HEADERS
+    assert not OVERRIDING_HEADERS & PROTOCOL_HEADERS
+
+
+def test_celery_publishes_no_header_beyond_its_protocol() -> None:
+    app = Celery("contract", set_as_current=False)
+    message = app.amqp.as_task_v2("1", "task", (), {}, countdown=5, expires=5)
+    assert set(message.headers) <= PROTOCOL_HEADERS | {"fleet_queue"}
+    assert [type(part) for part in message.body] == [tuple, dict, dict]
+    assert set(message.body[2]) == {"callbacks", "errbacks", "chain", "chord"}
+
+
+def test_the_consumer_has_the_steps_and_methods_that_ours_builds_on() -> None:
+    assert DELAYED_DELIVERY_STEP in Consumer.Blueprint.default_steps
+    assert DELAYED_DELIVERY_STEP not in FleetConsumer.Blueprint.default_steps
+    assert len(FleetConsumer.Blueprint.default_steps) == len(Consumer.Blueprint.default_steps) - 1
+    assert parameters(Consumer.create_task_handler) == ["self", "promise"]
+    assert parameters(Consumer.on_decode_error) == ["self", "message", "exc"]
+    assert parameters(Consumer.register_with_event_loop) == ["self", "hub"]
+    assert Consumer.restart_count == -1
+
+
+def test_a_strategy_is_called_with_the_means_to_settle_its_message() -> None:
+    assert parameters(strategy.default)[:3] == ["task", "app", "consumer"]
+    source = inspect.getsource(strategy.default)
+    assert "def task_message_handler(message, body, ack, reject, callbacks," in source
+    assert Task.Strategy == "celery.worker.strategy:default"
+
+
+def test_running_requests_are_in_a_set_of_the_workers_state() -> None:
+    assert len(state.active_requests) == 0
+    assert len(state.reserved_requests) == 0
+
+
+def test_kombus_consumer_knows_its_queues_by_tag_and_passes_each_message_through_one_method() -> None:
+    source = inspect.getsource(KombuConsumer)
+    assert "self._active_tags[queue.name] = tag" in source
+    assert parameters(KombuConsumer._receive_callback) == ["self", "message"]
+    assert AMQP.Consumer is KombuConsumer
+    assert AMQP.Connection is Connection
+
+
+def test_kombu_forgets_the_credentials_when_it_moves_to_the_next_node() -> None:
+    connection = Connection(["amqp://mq1", "amqp://mq2"], userid="celery", password="p", virtual_host="v")
+    connection.maybe_switch_next()
+    assert connection.password is None, "kombu has learnt it: FleetConnection._init_params may go"
+
+
+def test_kombu_asks_a_callable_for_the_password_at_each_login() -> None:
+    assert "if callable(password):" in inspect.getsource(pyamqp.Transport.establish_connection)
+
+
+def test_py_amqp_takes_its_handler_of_frames_from_the_connection() -> None:
+    assert parameters(frame_handler)[:2] == ["connection", "callback"]
+    assert "self.frame_handler_cls(" in inspect.getsource(AmqpConnection.connect)
+    assert ForgivingTransport.Connection("127.0.0.1").frame_handler_cls is forgiving_frames
+
+
+def test_a_callback_from_another_thread_wakes_the_event_loop() -> None:
+    assert "waker.wake()" in inspect.getsource(Hub.call_soon)
+
+
+def test_a_retry_that_cannot_be_published_is_a_reject() -> None:
+    source = inspect.getsource(Task.retry)
+    assert "raise Reject(exc, requeue=False)" in source
+    assert "self.signature_from_request(" in source
+    assert parameters(Task.signature_from_request) == [
+        "self", "request", "args", "kwargs", "queue", "extra_options",
+    ]  # fmt: skip
+
+
+def test_routers_are_called_with_the_task_before_the_default_queue_is_taken() -> None:
+    assert "router(task, args, kwargs, options, task=task_type)" in inspect.getsource(Router.query_router)
+
+
+def test_celerys_lines_about_tasks_are_known_by_their_templates() -> None:
+    for template in logs.TASK_EVENTS:
+        assert template in vars(trace).values()
+    assert logs._CHILD_GONE in inspect.getsource(celery_request)
+
+
+def test_celery_leaves_logging_alone_when_somebody_has_connected_to_its_signal() -> None:
+    from celery.app.log import Logging
+
+    source = inspect.getsource(Logging.setup_logging_subsystem)
+    assert "receivers = signals.setup_logging.send(" in source
+    assert "if not receivers:" in source
+    assert billiard.get_logger() is logging.getLogger("multiprocessing")
