@@ -5,7 +5,7 @@ done its own part, because an error before that would leave a finished task unac
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
@@ -42,9 +42,11 @@ class FleetRequest(Request):  # type: ignore[misc]  # celery ships no types
     def _limits(self) -> tuple[float | None, float | None]:
         """Return hard and soft limit: the message may tighten its queue's and its task's, never lift them."""
         queue = self.app.declared_queues.get(self.queue)
-        limit = queue and queue.max_runtime_seconds
         hard, soft = self._request_dict.get("timelimit") or (None, None)
-        return _least(limit, self.task.time_limit, hard), _least(self.task.soft_time_limit, soft)
+        return strictest(
+            hard=(queue and queue.max_runtime_seconds, self.task.time_limit, hard),
+            soft=(self.task.soft_time_limit, soft),
+        )
 
     def info(self, safe: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - Celery's signature
         """Describe this request for ``celery inspect``, without its arguments."""
@@ -122,6 +124,18 @@ def _reported(on_success: Callable[..., None]) -> Callable[..., None]:
     return report
 
 
-def _least(*limits: float | None) -> float | None:
-    given = [limit for limit in limits if limit]
-    return min(given) if given else None
+def strictest(
+    *, hard: Iterable[float | None], soft: Iterable[float | None]
+) -> tuple[float | None, float | None]:
+    """Return the least hard and the least soft limit (seconds), the soft one only where it comes first.
+
+    Celery counts the hard limit from the soft one's end: a soft limit beyond the hard one would lift it.
+    """
+    least_hard, least_soft = _least(hard), _least(soft)
+    if least_hard and least_soft and least_soft >= least_hard:
+        return least_hard, None
+    return least_hard, least_soft
+
+
+def _least(limits: Iterable[float | None]) -> float | None:
+    return min((limit for limit in limits if limit), default=None)

@@ -51,7 +51,7 @@ def test_a_task_that_kills_its_child_runs_again_up_to_the_delivery_limit(
     eventually(lambda: shop.metric("shared", "fleet_tasks_finished_total", outcome="lost") == 3)
 
 
-def test_a_task_beyond_its_queues_limit_is_killed_and_dead_lettered_at_once(
+def test_a_task_beyond_its_queues_limit_is_killed_and_dead_lettered_at_once_whatever_its_message_asks(
     make_shop: Callable[..., Shop],
 ) -> None:
     shop = make_shop(max_runtime="1s")
