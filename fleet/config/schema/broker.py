@@ -1,0 +1,72 @@
+"""What may stand in [broker]?"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fleet.config.schema.table import Table
+from fleet.config.values import AbsolutePath, Duration, Line, Name, Reference, Word
+from fleet.model import Profile
+
+
+class TlsTable(Table):
+    """TLS towards the broker; the server's certificate is always verified."""
+
+    ca: AbsolutePath | None = None
+    """CA bundle (PEM); the system's when left out."""
+    cert: AbsolutePath | None = None
+    """Client certificate (PEM)."""
+    key: AbsolutePath | None = None
+    """Client key (PEM)."""
+
+
+class ManagementTable(Table):
+    """RabbitMQ's management HTTP API, as `fleet provision broker` uses it."""
+
+    url: str
+    """Base URL, such as `https://mq1:15671`."""
+    user: Word
+    """A broker user with the tag `administrator`."""
+    password: Reference
+    """Its password."""
+    ca: AbsolutePath | None = None
+    """CA bundle (PEM); the system's when left out."""
+
+
+class UserTable(Table):
+    """A further broker user with one role."""
+
+    role: Literal["publisher", "observer", "operator"]
+    """What it may do: only enqueue, only read the journal, or inspect and control workers."""
+    password: Reference
+    """The user's password."""
+    queues: list[Word] = Field(default=[])
+    """Publisher only: the queues it may publish to; all when left out."""
+
+
+class BrokerTable(Table):
+    """The broker: RabbitMQ with every promise, or Redis as a reduced profile."""
+
+    url: str | None = None
+    """Address of one broker: `amqp://host:5672`, `amqps://host:5671` or `redis://host:6379/0`."""
+    nodes: list[str] = Field(default=[])
+    """Addresses of several nodes of one RabbitMQ cluster, instead of `url`."""
+    vhost: Line | None = None
+    """RabbitMQ vhost; `celery` when left out."""
+    user: Word | None = None
+    """The fleet's own broker user; `celery` when left out."""
+    password: Reference | None = None
+    """Its password; RabbitMQ needs one."""
+    profile: Profile = Field(default=Profile.LEAST_PRIVILEGE, strict=False)
+    """What the fleet's own user may do: what its workers need, or everything, as `administrator`."""
+    tls: TlsTable | None = None
+    management: ManagementTable | None = None
+    rabbitmqctl: Annotated[list[Line], Field(min_length=1)] | None = None
+    """Command that starts rabbitmqctl, for provisioning without the management plugin."""
+    users: dict[Name, UserTable] = Field(default={})
+    visibility_timeout: Duration | None = None
+    """Redis only: how long a message may stay unacknowledged; must exceed the longest task."""
+    result_backend: str | None = None
+    """Redis URL without password for results, such as `redis://127.0.0.1:6379/1`."""
+    result_password: Reference | None = None
+    """Password of the result backend."""

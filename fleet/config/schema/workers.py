@@ -1,0 +1,57 @@
+"""What may stand in the tables of hosts, queues and workers?"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from fleet.config.schema.table import Table
+from fleet.config.values import Address, Duration, HostPattern, Name, Word
+from fleet.model import SLOT_PORT_STEP, Pool
+
+#: leaves room for the port of the worker's second instance
+_MetricsPort = Annotated[int, Field(ge=1, le=65535 - SLOT_PORT_STEP)]
+
+
+class HostTable(Table):
+    """A machine that runs workers."""
+
+    address: Address | None = None
+    """Where it is reached, and where its workers serve metrics; its name when left out."""
+    labels: list[Name] = Field(default=[])
+    """Labels, used as `@label` wherever hosts are named."""
+
+
+class QueueTable(Table):
+    """A routed queue, with its dead-letter queue."""
+
+    tasks: list[Word] | None = None
+    """Names or globs of the tasks that may run from this queue; by default what is routed to it."""
+    long: bool | None = None
+    """Long tasks: they have workers of their own, and adopt their redelivery; so it is for `backup`."""
+    per_host: bool | None = None
+    """One broker queue per host, because the work must run on that host; so it is for `backup`."""
+    allow_callbacks: bool = False
+    """Accept links, chains, groups and chords in messages of this queue."""
+    max_runtime: Duration | None = None
+    """Longest run of a task (hard limit); 1h, or 24h for a long queue."""
+    max_wait: Duration | None = None
+    """A task should start within this time, else an alert fires; 5m, or 6h for a long queue."""
+    delivery_limit: Annotated[int, Field(ge=1)] | None = None
+    """Deliveries of one message before it is dead-lettered; 20, or 200 for a long queue."""
+    max_length: Annotated[int, Field(ge=1)] | None = None
+    """Most messages the queue may hold; publishing beyond is refused."""
+
+
+class WorkerTable(Table):
+    """A worker: one Celery process with its pool on each of its hosts."""
+
+    hosts: Annotated[list[HostPattern], Field(min_length=1)] = Field(default=["*"])
+    """Host patterns: names, globs (`web-*`) or labels (`@db`)."""
+    queues: Annotated[list[Word], Field(min_length=1)]
+    """Queues it consumes."""
+    pool: Pool = Field(default=Pool.PREFORK, strict=False)
+    """How tasks run: in child processes, which can be ended at `max_runtime`, in threads, or one by one."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Pool size; 2, or 1 for a long queue and for the pool `solo`."""
+    metrics_port: _MetricsPort | None = None
+    """TCP port of `/metrics`, and 100 above it for a second instance; counted up from 9540 when left out."""
