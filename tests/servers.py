@@ -167,7 +167,10 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
         file: Path, worker: str | None = None, *, host: str = "alpha", env: Mapping[str, str] | None = None
     ) -> Child:
         chosen = (worker, "--host", host) if worker else ("--host", host)
-        environ = clean_environ() | {"FLEET_FILE": str(file), "PYTHONPATH": str(tmp_path)} | dict(env or {})
+        # A killed worker leaves its temporary directory behind.
+        (tmp_path / "worker-tmp").mkdir(exist_ok=True)
+        own = {"FLEET_FILE": str(file), "PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path / "worker-tmp")}
+        environ = clean_environ() | own | dict(env or {})
         command = Command(
             name=f"fleet worker {' '.join(chosen)}",
             argv=(sys.executable, "-m", "fleet.cli.main", "worker", *chosen),
