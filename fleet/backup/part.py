@@ -1,7 +1,6 @@
 """Which file or tree of which copy is meant, and is it really there?"""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -60,13 +59,8 @@ def find_part(
 
 
 def _choose(places: Layout, *, kind: str, snapshot: str, at: datetime | None) -> Manifest:
-    if kind == "mirror":
-        copy = store.mirror(places)
-        copies: Sequence[Manifest] = () if copy is None else (copy,)
-    else:
-        copies = store.snapshots(places)
     try:
-        return choose(copies, wanted=snapshot, at=at)
+        return choose(store.copies(places, kind=kind), wanted=snapshot, at=at)
     except UsageError as error:
         raise UsageError(f"{error.message} in `{places.root}`", hint=error.hint) from error
 

@@ -5,9 +5,10 @@ from datetime import datetime
 from pathlib import Path
 
 from fleet.backup import store
-from fleet.backup.destination import check_room, check_sources, hold_lock, prepare
+from fleet.backup.destination import check_room, check_sources, prepare
 from fleet.backup.failure import BackupPostponed
 from fleet.backup.layout import Layout, layout
+from fleet.backup.lock import hold_lock
 from fleet.backup.mirror import MIRROR, make_mirror
 from fleet.backup.snapshot import make_snapshot
 from fleet.backup.sources import Finished, Run
@@ -36,21 +37,21 @@ def run_backup(
     check_sources(backup)
     program = find_rsync()
     prepare(backup, host=host, state_dir=state_dir)
-    with hold_lock(places, task_id=task_id) as lock:
-        run = Run(
-            backup=backup,
-            host=host,
-            task_id=task_id,
-            places=places,
-            program=program,
-            clock=clock,
-            lock=lock,
-            on_progress=on_progress,
-        )
-        try:
+    try:
+        with hold_lock(places, task_id=task_id) as lock:
+            run = Run(
+                backup=backup,
+                host=host,
+                task_id=task_id,
+                places=places,
+                program=program,
+                clock=clock,
+                lock=lock,
+                on_progress=on_progress,
+            )
             return _perform(run)
-        except OSError as error:
-            raise BackupPostponed(f"`{places.root}`: {error}") from error
+    except OSError as error:
+        raise BackupPostponed(f"`{places.root}`: {error}") from error
 
 
 def _perform(run: Run) -> Finished:
@@ -65,8 +66,8 @@ def _perform(run: Run) -> Finished:
 
 
 def _finished_before(places: Layout, backup: Backup, task_id: str) -> Finished | None:
-    copies = [store.mirror(places)] if backup.kind == MIRROR else store.snapshots(places)
-    found = next((copy for copy in copies if copy and copy.task_id == task_id and copy.is_good), None)
+    copies = store.copies(places, kind=backup.kind)
+    found = next((copy for copy in copies if copy.task_id == task_id and copy.is_good), None)
     if found is None:
         return None
     return Finished(manifest=found, tree=store.tree_of(places, found), repeated=True)

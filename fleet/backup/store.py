@@ -20,6 +20,17 @@ _KEPT_LEFTOVERS = 3
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
+def copies(places: Layout, *, kind: str) -> tuple[Manifest, ...]:
+    """Return the manifests of a backup of ``kind`` (``snapshot`` or ``mirror``), oldest first.
+
+    Raises BackupFailed when they may not be read.
+    """
+    if kind == "snapshot":
+        return snapshots(places)
+    copy = mirror(places)
+    return () if copy is None else (copy,)
+
+
 def snapshots(places: Layout) -> tuple[Manifest, ...]:
     """Return the manifests of the finished snapshots, oldest first; anything else there is passed over.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fleet.backup.restore import Restored
     from fleet.backup.rsync import Progress
     from fleet.model import Fleet
-    from fleet.ops.backups import Located
+    from fleet.ops.restores import Located
 
 
 @click.command(
@@ -70,7 +70,7 @@ def restore(
     PATH is what it was on the host, such as /etc/hosts; / means everything. A restore in place keeps
     what it overwrites. Nothing passes through the broker: run it on the machine that has the copies.
     """
-    from fleet.ops.backups import locate, parse_moment
+    from fleet.ops.restores import locate, parse_moment
 
     if (snapshot and at) or (directory and in_place):
         pair = "`--snapshot` and `--at`" if snapshot and at else "`--to` and `--in-place`"
@@ -86,7 +86,7 @@ def restore(
 
 
 def _bring_back(fleet: "Fleet", located: "Located", directory: Path | None) -> "Restored":
-    from fleet.ops.backups import bring_back
+    from fleet.ops.restores import bring_back
 
     with _progress() as on_progress:
         return bring_back(
@@ -95,7 +95,7 @@ def _bring_back(fleet: "Fleet", located: "Located", directory: Path | None) -> "
 
 
 def _put_back(fleet: "Fleet", located: "Located", *, yes: bool, force: bool) -> "Restored":
-    from fleet.ops.backups import preview, put_back
+    from fleet.ops.restores import preview, put_back
 
     found = preview(located, overwrite_newer=force)
     part = located.part

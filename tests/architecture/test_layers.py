@@ -29,6 +29,7 @@ LAYERS = {
     "fleet.backup.destination": 2,
     "fleet.backup.disk": 2,
     "fleet.backup.launch": 2,
+    "fleet.backup.lock": 2,
     "fleet.backup.mirror": 2,
     "fleet.backup.part": 2,
     "fleet.backup.restore": 2,

@@ -1,7 +1,7 @@
 import pytest
 
 from fleet.errors import UsageError
-from fleet.ops.backups import parse_moment
+from fleet.ops.restores import parse_moment
 
 
 @pytest.mark.parametrize(
