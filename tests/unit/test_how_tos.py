@@ -1,28 +1,14 @@
 import re
-import shlex
 from pathlib import Path
 
-import pytest
-
 from fleet.config.parse import parse
-from tests.runbooks import parse_with_the_real_command_line
 
 DIRECTORY = Path(__file__).parents[2] / "docs" / "how-to"
-NAMES = ("back-up-and-restore", "send-tasks", "schedule")
 
 
 def blocks(name: str, language: str) -> list[str]:
     text = (DIRECTORY / f"{name}.md").read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_fleet_line_of_a_how_to_is_understood_by_the_real_command_line(name: str) -> None:
-    lines = [shlex.split(line) for block in blocks(name, "sh") for line in block.splitlines()]
-    for words in lines:
-        if words[0] == "fleet":
-            parse_with_the_real_command_line(words)
-    assert lines
 
 
 def test_the_schedule_of_the_how_to_is_a_valid_fleet_file() -> None:
