@@ -132,10 +132,12 @@ def _check_directory(destination: Path) -> None:
 def _check_marker(destination: Path, state_dir: Path) -> None:
     """Recognise the disk: once used, a destination without its marker is a disk that is not mounted."""
     marker = destination / MARKER
+    # Asked first: another backup that starts at this moment makes the marker, then remembers it.
+    is_known = _memory(destination, state_dir).exists()
     if marker.exists():
         _remember(destination, state_dir)
         return
-    if _memory(destination, state_dir).exists():
+    if is_known:
         raise BackupRefused(
             f"destination `{destination}` has lost its marker `{MARKER}`: its disk may not be mounted",
             hint=f"mount it; if this is a new disk, run `touch {shlex.quote(str(marker))}`",
@@ -158,7 +160,8 @@ def _memory(destination: Path, state_dir: Path) -> Path:
 def _remember(destination: Path, state_dir: Path) -> None:
     memory = _memory(destination, state_dir)
     try:
-        memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (state_dir, memory.parent):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         memory.write_text(f"{destination}\n", encoding="utf-8")
     except OSError as error:
         raise BackupFailed(

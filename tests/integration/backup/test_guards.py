@@ -99,6 +99,12 @@ def test_a_disk_that_is_not_mounted_is_recognised_by_its_missing_marker(site: Si
     assert tree(site.destination) == []
 
 
+def test_the_first_backups_of_several_hosts_may_begin_at_once(site: Site) -> None:
+    running = [site.having(name=f"data{number}").start() for number in range(6)]
+    assert {process.communicate(timeout=60)[0].strip() for process in running} == {"complete"}
+    assert site.state_dir.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_new_disk_is_accepted_once_it_is_marked(site: Site) -> None:
     site.run("t1")
     shutil.rmtree(site.destination)
