@@ -104,7 +104,10 @@ def _state(template: "TemplateCheck") -> str:
 
 
 def _summary(found: "MailCheck") -> str:
-    problems = [*found.problems, *(template.problem for template in found.templates if template.problem)]
+    problems = [
+        *found.problems,
+        *(f"{template.name}: {template.problem}" for template in found.templates if template.problem),
+    ]
     return "\n".join([f"{len(problems)} found:", *(f"  {problem}" for problem in problems)])
 
 

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from fleet.errors import FleetError, UsageError
 from fleet.mail import esp, smtp
-from fleet.mail.address import parse_address
 from fleet.mail.files import open_templates, read_file, template_names
-from fleet.mail.message import check_subject, compose
+from fleet.mail.message import OutgoingMail, compose
 from fleet.mail.names import check_template_name
 from fleet.mail.send import prepare
-from fleet.mail.templates import EXAMPLE_SUFFIX, render, variables
+from fleet.mail.templates import EXAMPLE_SUFFIX, variables
 from fleet.model import Fleet, Mail
 from fleet.secrets import resolve
 
@@ -81,7 +80,7 @@ def preview_mail(
     check_template_name(template)
     if context is None:
         context = _example(mail, template) or {}
-    outgoing = prepare(mail, to=to, template=template, context=context, key=_PREVIEW_KEY, now=now)
+    outgoing = _outgoing(mail, template, context, to=to, now=now)
     message = message_from_bytes(compose(outgoing), policy=default)
     inner = {"MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
     return Preview(
@@ -100,11 +99,7 @@ def check_mail(fleet: Fleet, *, connect: bool, environ: Mapping[str, str], now: 
     problems = []
     templates: tuple[TemplateCheck, ...] = ()
     try:
-        parse_address(mail.sender, role="sender")
-    except UsageError as error:
-        problems.append(error.message)
-    try:
-        templates = tuple(_check_template(mail, name) for name in template_names(mail.templates))
+        templates = tuple(_check_template(mail, name, now) for name in template_names(mail.templates))
     except UsageError as error:
         problems.append(error.message)
     connected = False
@@ -123,13 +118,19 @@ def _mail(fleet: Fleet) -> Mail:
     return fleet.mail
 
 
-def _check_template(mail: Mail, name: str) -> TemplateCheck:
+def _outgoing(
+    mail: Mail, template: str, context: Mapping[str, object], *, to: str, now: datetime
+) -> OutgoingMail:
+    return prepare(mail, to=to, template=template, context=context, key=_PREVIEW_KEY, now=now)
+
+
+def _check_template(mail: Mail, name: str, now: datetime) -> TemplateCheck:
     try:
         templates = open_templates(mail.templates)
         expected = variables(templates, name)
         example = _example(mail, name)
         if example is not None:
-            check_subject(render(templates, name, example).subject)
+            compose(_outgoing(mail, name, example, to=PREVIEW_RECIPIENT, now=now))
     except UsageError as error:
         return TemplateCheck(name=name, problem=error.message)
     return TemplateCheck(name=name, variables=expected, rendered=example is not None)

@@ -116,9 +116,14 @@ def test_a_check_finds_every_problem_and_exits_with_4(templates: Path, run: Run)
     (templates / "plain.txt").write_text("{% if %}\n")
     (templates / "welcome.example.json").write_text("{}")
     (templates / "half.txt").write_text("no subject\n")
+    (templates / "leave.subject.txt").write_text("Bye\n")
+    (templates / "leave.txt").write_text("Bye\n")
+    (templates / "leave.unsubscribe.txt").write_text("http://example.org/\n")
+    (templates / "leave.example.json").write_text("{}")
     done = run("check")
     assert done.code == 4
-    assert "3 found:" in done.stderr
+    assert "4 found:" in done.stderr
+    assert "leave: the URL for unsubscribing is not" in done.stderr
     assert "mail/half.subject.txt: there is no such file" in done.stderr
     assert "mail/plain.txt:1: " in done.stderr
     assert "mail/welcome.subject.txt:1: 'name' is undefined" in done.stderr

@@ -22,7 +22,8 @@ from tests.integration.mail.talk import talking
 LOOPBACK = "127.0.0.1"
 
 
-@dataclass(slots=True)
+# Without slots: Python 3.11.2 cannot list the members of a slotted dataclass, which aiosmtpd does.
+@dataclass
 class Inbox:
     """aiosmtpd's handler and authenticator: keeps what came, and who logged in."""
 
