@@ -54,7 +54,7 @@ def render(document: dict[str, dict[str, Any]]) -> tuple[str, dict[Path, int]]:
     return text, lines
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(documents)
 def test_every_table_and_key_is_found_on_its_line(document: dict[str, dict[str, Any]]) -> None:
     text, lines = render(document)
