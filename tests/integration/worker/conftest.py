@@ -15,6 +15,7 @@ import requests
 
 from fleet.daemons.process import Child, free_ports
 from fleet.fleetfile import read
+from fleet.ops.provision import provision_broker
 from fleet.publish import Publisher, TaskMessage, new_task_id
 from fleet.routes import dead_letter_queue_name, route
 from fleet.secrets import resolve
@@ -44,9 +45,13 @@ class Shop:
     log: Path
     environ: dict[str, str]
     start_worker: StartWorker = field(repr=False)
+    workers: list[Child] = field(default_factory=list, repr=False)
 
-    def start(self, worker: str = "shared", *, host: str = "alpha") -> Child:
-        return self.start_worker(self.file, worker, host=host, env=self.environ)
+    def start(self, worker: str | None = "shared", *, host: str = "alpha", **environ: str) -> Child:
+        """Start a worker, or all of the host's under a supervisor, and wait until it is ready."""
+        child = self.start_worker(self.file, worker, host=host, env=self.environ | environ)
+        self.workers.append(child)
+        return child
 
     def send(self, task: str, *args: object, queue: str | None = None, host: str | None = None) -> str:
         fleet = read(str(self.file))
@@ -58,6 +63,10 @@ class Shop:
         with Publisher(fleet, resolve(password, environ={})) as publisher:
             publisher.send(message)
         return message.task_id
+
+    def release(self) -> None:
+        """Let every ``probe.hold`` end."""
+        self.log.with_name(f"{self.log.name}.release").touch()
 
     def notes(self, *words: str) -> list[list[str]]:
         """Return what tasks noted (without time and pid) that begins with ``words``."""
@@ -177,7 +186,7 @@ delivery_limit = {delivery_limit}
 max_runtime = "{max_runtime}"
 
 [queues.slow]
-tasks = ["probe.sleep", "probe.later"]
+tasks = ["probe.sleep", "probe.hold", "probe.later"]
 long = true
 per_host = true
 
@@ -200,8 +209,12 @@ imports = ["probe_tasks"]
 
 
 @pytest.fixture
-def make_shop(provisioned: Provisioned, start_worker: StartWorker, tmp_path: Path) -> Callable[..., Shop]:
+def make_shop(
+    provisioned: Provisioned, start_worker: StartWorker, tmp_path: Path
+) -> Iterator[Callable[..., Shop]]:
     """Provision a shop: ``make_shop("alpha", "beta", delivery_limit=2)``."""
+
+    made: list[Shop] = []
 
     def make(*hosts: str, **options: Any) -> Shop:
         shutil.copy(Path(__file__).with_name("probe_tasks.py"), tmp_path)
@@ -209,12 +222,15 @@ def make_shop(provisioned: Provisioned, start_worker: StartWorker, tmp_path: Pat
         vhost = provisioned.vhost
         body = shop_body(*(hosts or ("alpha",)), user=f"web-{vhost.name}", **options)
         path = vhost.write_fleet_toml(body)
-        done = provisioned.run_fleet("provision", "broker", "--yes", file=path, env=ENVIRON)
-        assert done.returncode == 0, done.stderr
+        provision_broker(read(str(path)), ENVIRON)
         environ = ENVIRON | {"PROBE_LOG": str(log)}
-        return Shop(file=path, vhost=vhost, log=log, environ=environ, start_worker=start_worker)
+        made.append(Shop(file=path, vhost=vhost, log=log, environ=environ, start_worker=start_worker))
+        return made[-1]
 
-    return make
+    yield make
+    for child in (worker for shop in made for worker in shop.workers):
+        # How a worker ends in order is a test of its own; here it would only take time.
+        child.kill()
 
 
 @pytest.fixture

@@ -60,6 +60,16 @@ def sleep(seconds: float) -> None:
     note("end", seconds)
 
 
+@shared_task(name="probe.hold")
+def hold(word: str = "x") -> None:
+    """Run until the test releases it, or for a minute."""
+    note("start", word)
+    deadline = time.monotonic() + 60
+    while not Path(os.environ["PROBE_LOG"] + ".release").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    note("end", word)
+
+
 @shared_task(name="probe.send")
 def send(name: str, *args: object) -> None:
     from celery import current_app

@@ -74,7 +74,7 @@ def test_a_metrics_port_in_use_is_one_error(shop: Shop, run_fleet: RunFleet) -> 
 
 def test_an_operator_inspects_workers_and_sees_no_argument_and_no_password(shop: Shop) -> None:
     shop.start()
-    shop.send("probe.sleep", 8.25, queue="shop")
+    shop.send("probe.hold", "visible-argument", queue="shop")
     shop.expect("start")
     operator = {"FLEET_FILE": str(shop.file), "FLEET_BROKER_USER": f"operator-web-{shop.vhost.name}"}
 
@@ -91,15 +91,15 @@ def test_an_operator_inspects_workers_and_sees_no_argument_and_no_password(shop:
 
     assert "shared-a@alpha: OK" in celery("inspect", "ping")
     active = celery("inspect", "active")
-    assert "probe.sleep" in active
-    assert "8.25" not in active
+    assert "probe.hold" in active
+    assert "visible-argument" not in active
     shown = active + celery("inspect", "conf") + celery("inspect", "stats") + celery("report")
     for secret in (shop.vhost.password_file.read_text().strip(), OPERATOR_PASSWORD, "WEB_PASSWORD"):
         assert secret not in shown
 
 
 def test_traced_tasks_show_arguments_and_failing_locals_but_no_secret(shop: Shop) -> None:
-    log = trace(shop, "--trace-tasks")
+    log = trace(shop, "FLEET_WORKER_TRACE_TASKS")
     assert "task_trace_begin" in log
     assert "visible-argument" in log
     assert "secret_token: ***" in log
@@ -114,13 +114,9 @@ def test_without_tracing_even_debug_lines_show_no_argument(shop: Shop) -> None:
 
 def trace(shop: Shop, *options: str) -> str:
     """Run a worker at level debug, let it fail a task, and return what it wrote."""
-    environ = shop.environ | {"FLEET_WORKER_LOGLEVEL": "debug"}
-    if options:
-        environ["FLEET_WORKER_TRACE_TASKS"] = "1"
-    child = shop.start_worker(shop.file, "shared", env=environ)
+    shop.start(FLEET_WORKER_LOGLEVEL="debug", **dict.fromkeys(options, "1"))
     shop.send("probe.fail", "visible-argument")
     shop.dead_letters("shop", at_least=1)
-    child.stop()
     return "".join(path.read_text() for path in shop.file.parent.glob("worker-*.log"))
 
 
@@ -133,7 +129,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def test_all_workers_of_a_host_run_together_restart_when_killed_and_end_together(shop: Shop) -> None:
-    supervisor = shop.start_worker(shop.file, env=shop.environ)
+    supervisor = shop.start(None)
     (first, *_) = descendants(supervisor.pid)
     pool = descendants(first)
     os.kill(first, signal.SIGKILL)
@@ -150,7 +146,7 @@ def test_all_workers_of_a_host_run_together_restart_when_killed_and_end_together
 
 
 def test_workers_do_not_outlive_a_killed_supervisor(shop: Shop) -> None:
-    supervisor = shop.start_worker(shop.file, env=shop.environ)
+    supervisor = shop.start(None)
     below = descendants(supervisor.pid)
     assert len(below) >= 4
     os.kill(supervisor.pid, signal.SIGKILL)
