@@ -1,6 +1,7 @@
 """How is one source of a backup copied, and what is written down about it?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -57,32 +58,20 @@ def copy_source(
     dry_run: bool = False,
 ) -> SourceCopy:
     """Copy ``source`` below ``target`` and return how it went, which may be badly."""
-    excludes = target.with_name(_EXCLUDES)
-    patterns = patterns_for(
-        source,
-        sources=run.backup.sources,
-        excludes=run.backup.excludes,
-        destination=run.backup.destination,
+    copy = Copy(
+        sources=(source,),
+        target=str(target),
+        link_dests=tuple(str(path) for path in link_dests),
+        exclude_file=str(target.with_name(_EXCLUDES)),
+        one_file_system=run.backup.one_file_system,
+        bandwidth_limit_bytes_per_second=run.backup.bandwidth_limit_bytes_per_second,
+        delete=delete,
+        max_delete=max_delete,
+        dry_run=dry_run,
+        progress=run.on_progress is not None,
     )
-    write_durably(excludes, exclude_file(patterns))
-    done = transfer(
-        Copy(
-            sources=(source,),
-            target=str(target),
-            link_dests=tuple(str(path) for path in link_dests),
-            exclude_file=str(excludes),
-            one_file_system=run.backup.one_file_system,
-            bandwidth_limit_bytes_per_second=run.backup.bandwidth_limit_bytes_per_second,
-            delete=delete,
-            max_delete=max_delete,
-            dry_run=dry_run,
-            progress=run.on_progress is not None,
-        ),
-        program=run.program,
-        inherit=(run.lock,),
-        on_progress=run.on_progress,
-    )
-    excludes.unlink()
+    with _excludes(run, source, target.with_name(_EXCLUDES)):
+        done = transfer(copy, program=run.program, inherit=(run.lock,), on_progress=run.on_progress)
     return SourceCopy(
         path=source,
         exit_code=done.exit_code,
@@ -94,6 +83,19 @@ def copy_source(
         vanished=done.vanished,
         problems=done.problems,
     )
+
+
+@contextmanager
+def _excludes(run: Run, source: str, path: Path) -> Iterator[None]:
+    patterns = patterns_for(
+        source,
+        sources=run.backup.sources,
+        excludes=run.backup.excludes,
+        destination=run.backup.destination,
+    )
+    write_durably(path, exclude_file(patterns))
+    yield
+    path.unlink()
 
 
 def describe(
