@@ -1,5 +1,6 @@
 """A certificate authority of a test's own, and certificates that are right or wrong on purpose."""
 
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -19,6 +20,12 @@ class Issued:
 
     cert: Path
     key: Path
+
+    def server_context(self) -> ssl.SSLContext:
+        """Return what a server with this certificate needs."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.cert, self.key)
+        return context
 
 
 @dataclass(frozen=True, slots=True)

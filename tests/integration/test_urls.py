@@ -4,11 +4,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from fleet.model import UrlCheck
 from fleet.urls import UrlResult, check_all, check_url
+from tests.certificates import Authority
 from tests.integration.mail.web import Asked, Say, serving
 
 
@@ -56,6 +58,30 @@ def test_a_redirect_to_another_scheme_is_not_followed(target: str) -> None:
     result = ask(lambda _: Say(status=302, headers={"Location": target}))
     assert not result.ok
     assert result.detail.startswith("redirects from http to ")
+
+
+def test_a_redirect_from_https_to_http_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority.create(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.cert))
+    with serving(lambda _: Say()) as plain:
+        away = Say(status=302, headers={"Location": plain.url})
+        tls = authority.issue("127.0.0.1").server_context()
+        with serving(lambda asked: Say() if asked.path == "/here" else away, tls=tls) as web:
+            there = check_url(UrlCheck(name="there", url=web.url))
+            here = check_url(UrlCheck(name="here", url=f"{web.url}/here"))
+    assert (there.ok, there.detail) == (False, "redirects from https to http")
+    assert here.ok
+    assert plain.asked == []
+
+
+def test_a_url_with_a_certificate_that_is_not_valid_is_down(tmp_path: Path) -> None:
+    tls = Authority.create(tmp_path).issue("127.0.0.1").server_context()
+    with serving(lambda _: Say(), tls=tls) as web:
+        result = check_url(UrlCheck(name="shop", url=web.url))
+    assert (result.ok, result.detail) == (False, "no valid certificate")
+    assert web.asked == []
 
 
 def test_a_silent_url_is_down_after_its_timeout() -> None:

@@ -1,7 +1,6 @@
 """TLS towards a mail server is verified or there is no mail; logging in happens inside it."""
 
 import asyncio
-import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -68,16 +67,10 @@ def running_loop() -> Iterator[Callable[[Listen], asyncio.Server]]:
             thread.join(timeout=10)
 
 
-def server_context(issued: Issued) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(issued.cert, issued.key)
-    return context
-
-
 @contextmanager
 def receiving(issued: Issued, *, implicit: bool = False) -> Iterator[tuple[int, Inbox]]:
     """Run a mail server that wants TLS and a login."""
-    inbox, context = Inbox(), server_context(issued)
+    inbox, context = Inbox(), issued.server_context()
     starttls = None if implicit else context
 
     async def listen(loop: asyncio.AbstractEventLoop) -> asyncio.Server:

@@ -1,5 +1,6 @@
 """An HTTP server that answers what a test wants, on real sockets."""
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -41,8 +42,8 @@ class Web:
 
 
 @contextmanager
-def serving(answer: Callable[[Asked], Say]) -> Iterator[Web]:
-    """Serve ``answer`` on a free port of loopback."""
+def serving(answer: Callable[[Asked], Say], *, tls: ssl.SSLContext | None = None) -> Iterator[Web]:
+    """Serve ``answer`` on a free port of loopback, with ``tls`` over https."""
     ended = threading.Event()
     asked: list[Asked] = []
 
@@ -80,10 +81,12 @@ def serving(answer: Callable[[Asked], Say]) -> Iterator[Web]:
             """Say nothing on stderr."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield Web(url=f"http://127.0.0.1:{server.server_port}", asked=asked)
+            yield Web(url=f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}", asked=asked)
         finally:
             ended.set()
             server.shutdown()
