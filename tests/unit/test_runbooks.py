@@ -1,4 +1,5 @@
 import re
+import shlex
 from itertools import takewhile
 
 import click
@@ -99,3 +100,11 @@ def test_a_line_marked_as_reading_changes_nothing(alert: str) -> None:
             assert "--output" not in line.words, line
             assert line.words[1] not in ("worker", "beat"), line
             assert line.words[1] != "provision" or "--check" in line.words, line
+
+
+def test_the_how_to_page_uses_commands_that_are_understood() -> None:
+    page = DIRECTORY.parent / "how-to" / "monitor-with-prometheus.md"
+    found = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("fleet ")]
+    assert found
+    for line in found:
+        parse_with_the_real_command_line(shlex.split(line))
