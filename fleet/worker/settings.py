@@ -48,7 +48,9 @@ def worker_settings(context: WorkerContext) -> tuple[Setting, ...]:
         *connection_settings(context.fleet),
         *_messages(context.fleet),
         *_routing(context),
-        *_execution(context),
+        *_pool(context),
+        *_settlement(context),
+        *_recovery(),
         *_publishing(),
         *_results(context.fleet),
         *specific,
@@ -121,8 +123,7 @@ def _routing(context: WorkerContext) -> Iterable[Setting]:
     )
 
 
-def _execution(context: WorkerContext) -> Iterable[Setting]:
-    queues = context.declared_queues
+def _pool(context: WorkerContext) -> Iterable[Setting]:
     yield Setting(name="worker_pool", value=context.worker.pool.value, reason="from the fleet file")
     yield Setting(
         name="worker_concurrency",
@@ -134,6 +135,19 @@ def _execution(context: WorkerContext) -> Iterable[Setting]:
         value=1 if context.is_long else SHORT_PREFETCH,
         reason="a long task must not hold messages another worker could run; short ones gain from a few",
     )
+    yield Setting(
+        name="task_time_limit",
+        value=max(queue.max_runtime_seconds for queue in context.declared_queues),
+        reason="nothing runs for ever; each message gets its own queue's limit (fleet.worker.request)",
+    )
+    yield Setting(
+        name="worker_proc_alive_timeout",
+        value=30.0,
+        reason="on a busy host a child may need more than Celery's 4 s to come up",
+    )
+
+
+def _settlement(context: WorkerContext) -> Iterable[Setting]:
     yield Setting(name="task_acks_late", value=True, reason="a killed worker's task is delivered again")
     yield Setting(
         name="task_acks_on_failure",
@@ -155,11 +169,9 @@ def _execution(context: WorkerContext) -> Iterable[Setting]:
         value=not context.is_long,
         reason="a short task starts again elsewhere, so stop it; a long one is adopted when it is back",
     )
-    yield Setting(
-        name="task_time_limit",
-        value=max(queue.max_runtime_seconds for queue in queues),
-        reason="nothing runs for ever; each message gets its own queue's limit (fleet.worker.request)",
-    )
+
+
+def _recovery() -> Iterable[Setting]:
     yield Setting(
         name="worker_consumer",
         value="fleet.worker.consumer:FleetConsumer",
@@ -169,11 +181,6 @@ def _execution(context: WorkerContext) -> Iterable[Setting]:
         name="worker_send_task_events", value=False, reason="events halve throughput; metrics need none"
     )
     yield Setting(name="worker_enable_remote_control", value=True, reason="`celery inspect` works")
-    yield Setting(
-        name="worker_proc_alive_timeout",
-        value=30.0,
-        reason="on a busy host a child may need more than Celery's 4 s to come up",
-    )
     yield Setting(
         name="broker_connection_retry", value=True, reason="a worker outlives any outage of the broker"
     )

@@ -61,6 +61,11 @@ queues = ["email", "default", "shop"]
 concurrency = 2
 metrics_port = {plan.shared_metrics_port}
 
+{_work(plan)}"""
+
+
+def _work(plan: DemoPlan) -> str:
+    return f"""\
 [backups.docs]
 sources = [{_string(plan.directory / "data" / "docs")}]
 destination = {_string(plan.directory / "backups")}

@@ -1,0 +1,90 @@
+"""Which broker carries the fleet, and how is it reached?"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleet.model.secret import SecretRef
+
+
+class Profile(StrEnum):
+    """How much the fleet's broker user may do."""
+
+    LEAST_PRIVILEGE = "least-privilege"
+    OPEN = "open"
+
+
+class Kind(StrEnum):
+    """Which broker carries the fleet: RabbitMQ with every promise, or Redis as a reduced profile."""
+
+    RABBITMQ = "rabbitmq"
+    REDIS = "redis"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """TLS towards the broker; the server certificate is always verified."""
+
+    #: CA bundle (PEM) path; None means the system's
+    ca: str | None = None
+    #: client certificate (PEM) path
+    cert: str | None = None
+    #: client key (PEM) path
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One broker node's address."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Management:
+    """The HTTP API of RabbitMQ's management plugin, as the provisioner uses it."""
+
+    #: base URL, such as ``https://mq1:15671``
+    url: str
+    #: a user with the tag ``administrator``
+    user: str
+    password: SecretRef
+    #: CA bundle (PEM) path; None means the system's
+    ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerUser:
+    """A further broker user with a role of its own (``publisher``, ``observer`` or ``operator``)."""
+
+    name: str
+    #: ``publisher`` may only enqueue, ``observer`` only read the journal, ``operator`` inspect workers
+    role: str
+    password: SecretRef
+    #: publisher only: names of queues it may publish to
+    queues: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """The broker and how to reach it."""
+
+    nodes: tuple[Node, ...]
+    kind: Kind = Kind.RABBITMQ
+    #: RabbitMQ vhost, or the database number for Redis
+    vhost: str = "celery"
+    user: str = "celery"
+    password: SecretRef | None = None
+    profile: Profile = Profile.LEAST_PRIVILEGE
+    tls: Tls | None = None
+    management: Management | None = None
+    #: argv that starts rabbitmqctl (the CLI door), such as ("/usr/lib/rabbitmq/bin/rabbitmqctl",)
+    rabbitmqctl: tuple[str, ...] | None = None
+    users: tuple[BrokerUser, ...] = ()
+    #: Redis only: must exceed the longest task, or it runs beside itself
+    visibility_timeout_seconds: int | None = None
+    #: optional Redis URL without password for results, such as ``redis://127.0.0.1:6379/1``
+    result_backend: str | None = None
+    #: password of the result backend
+    result_password: SecretRef | None = None
