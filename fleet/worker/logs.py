@@ -94,12 +94,19 @@ def log_to_stderr(level: str) -> None:
     # The pool's own logger does not pass on what it has to say.
     billiard.get_logger().handlers[:] = [handler]
     billiard.get_logger().setLevel(logging.WARNING)
-    # What they advise is decided by the settings, and their advice (``--uid``) is none that can be followed.
-    for advice in (SecurityWarning, CPendingDeprecationWarning):
-        warnings.simplefilter("ignore", advice)
+    ignore_advice()
     logging.captureWarnings(True)  # noqa: FBT003 - the standard library's signature
     # Its mere presence tells Celery that logging is somebody else's.
     signals.setup_logging.connect(_keep, weak=False)
+
+
+def ignore_advice() -> None:
+    """Leave out Celery's advice on what the settings have decided, and on options that fleet has not.
+
+    To be called again when the worker is up: Celery turns some of it on while it starts.
+    """
+    for advice in (SecurityWarning, CPendingDeprecationWarning):
+        warnings.simplefilter("ignore", advice)
 
 
 def _keep(**options: Any) -> None:

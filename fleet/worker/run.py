@@ -18,7 +18,7 @@ from fleet.worker.app import build_app
 from fleet.worker.application import FleetCelery
 from fleet.worker.context import WorkerContext
 from fleet.worker.health import WorkerHealth
-from fleet.worker.logs import log_to_stderr
+from fleet.worker.logs import ignore_advice, log_to_stderr
 from fleet.worker.preflight import WAIT_SECONDS, await_broker, look_for_queues
 from fleet.worker.supervise import end_with_parent
 from fleet.worker.telemetry import Telemetry
@@ -109,6 +109,7 @@ def _work(app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None,
     def ready(sender: Any, **extra: Any) -> None:
         del extra
         health.watch(sender)
+        ignore_advice()
         _tell_ready(app.fleet_context)
         if journal is not None:
             # Not before: the children that are forked at the start have no thread of it.

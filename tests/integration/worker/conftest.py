@@ -64,6 +64,10 @@ class Shop:
             publisher.send(message)
         return message.task_id
 
+    def worker_logs(self) -> str:
+        """Return what the workers of this test wrote."""
+        return "".join(path.read_text() for path in self.file.parent.glob("worker-*.log"))
+
     def release(self) -> None:
         """Let every ``probe.hold`` end."""
         self.log.with_name(f"{self.log.name}.release").touch()
@@ -213,6 +217,15 @@ def make_shop(
     provisioned: Provisioned, start_worker: StartWorker, tmp_path: Path
 ) -> Iterator[Callable[..., Shop]]:
     """Provision a shop: ``make_shop("alpha", "beta", delivery_limit=2)``."""
+    with shops(provisioned, start_worker, tmp_path) as make:
+        yield make
+
+
+@contextmanager
+def shops(
+    provisioned: Provisioned, start_worker: StartWorker, tmp_path: Path
+) -> Iterator[Callable[..., Shop]]:
+    """Give what provisions shops on one vhost, and kill their workers in the end."""
 
     made: list[Shop] = []
 
@@ -227,10 +240,12 @@ def make_shop(
         made.append(Shop(file=path, vhost=vhost, log=log, environ=environ, start_worker=start_worker))
         return made[-1]
 
-    yield make
-    for child in (worker for shop in made for worker in shop.workers):
-        # How a worker ends in order is a test of its own; here it would only take time.
-        child.kill()
+    try:
+        yield make
+    finally:
+        for child in (worker for shop in made for worker in shop.workers):
+            # How a worker ends in order is a test of its own; here it would only take time.
+            child.kill()
 
 
 @pytest.fixture

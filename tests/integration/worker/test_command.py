@@ -117,7 +117,7 @@ def trace(shop: Shop, *options: str) -> str:
     shop.start(FLEET_WORKER_LOGLEVEL="debug", **dict.fromkeys(options, "1"))
     shop.send("probe.fail", "visible-argument")
     shop.dead_letters("shop", at_least=1)
-    return "".join(path.read_text() for path in shop.file.parent.glob("worker-*.log"))
+    return shop.worker_logs()
 
 
 def descendants(pid: int) -> list[int]:

@@ -2,8 +2,12 @@
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
-from tests.integration.worker.conftest import Shop, eventually
+from fleet.daemons.rabbitmq import RabbitNode
+from tests.broker import BrokerVhost
+from tests.integration.worker.conftest import Shop, eventually, shops
+from tests.servers import Provisioned, RunFleet, StartWorker
 
 
 def redelivered(shop: Shop, worker: str) -> float:
@@ -26,6 +30,25 @@ def test_a_long_task_whose_connection_is_cut_twice_starts_once_and_ends_once(sho
         assert shop.metric("slow", "fleet_tasks_finished_total") == 1
         worker.stop()
     assert len(shop.notes("start")) == 1
+
+
+def test_a_long_task_outlives_a_power_cut_of_its_broker(
+    own_rabbit: RabbitNode, run_fleet: RunFleet, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    there = Provisioned(vhost=BrokerVhost.name_only(own_rabbit, tmp_path), run_fleet=run_fleet)
+    with shops(there, start_worker, tmp_path) as make:
+        shop = make()
+        shop.start("slow")
+        shop.send("probe.hold", queue="slow", host="alpha")
+        shop.expect("start")
+        own_rabbit.kill()
+        own_rabbit.restart()
+        eventually(lambda: redelivered(shop, "slow") == 1, seconds=60, what="the broker delivers it again")
+        shop.release()
+        shop.expect("end")
+        eventually(lambda: shop.depth("fleet.slow.alpha") == 0)
+        assert len(shop.notes("start")) == 1
+        assert "Warning" not in shop.worker_logs()
 
 
 def test_a_long_task_whose_acknowledgement_is_lost_is_not_started_again(shop: Shop) -> None:
