@@ -24,6 +24,9 @@ from fleet.worker.supervise import end_with_parent
 from fleet.worker.telemetry import Telemetry
 from fleet.worker.tracing import TaskTracer
 
+#: exit code after Ctrl-C
+INTERRUPTED = 130
+
 log = logging.getLogger(__name__)
 
 
@@ -106,6 +109,8 @@ def _tell_ready(context: WorkerContext) -> None:
 
 
 def _work(app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None, *, loglevel: str) -> int:
+    asked_by: list[str] = []
+
     def ready(sender: Any, **extra: Any) -> None:
         del extra
         health.watch(sender)
@@ -115,9 +120,10 @@ def _work(app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None,
             # Not before: the children that are forked at the start have no thread of it.
             journal.start()
 
-    def draining(**extra: Any) -> None:
+    def draining(sig: str, **extra: Any) -> None:
         del extra
         health.draining = True
+        asked_by.append(sig)
 
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(draining, weak=False)
@@ -131,4 +137,4 @@ def _work(app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None,
         without_heartbeat=True,
     )
     worker.start()
-    return int(worker.exitcode or 0)
+    return INTERRUPTED if "SIGINT" in asked_by else int(worker.exitcode or 0)

@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from celery import shared_task
+from celery import Celery, shared_task
+
+#: an app as a program without fleet would have it
+own = Celery("own", broker="amqp://nobody@127.0.0.1:1//")
 
 
 def note(*words: object) -> None:
@@ -22,6 +25,11 @@ def note(*words: object) -> None:
 def ok(word: str = "ok", **hidden: object) -> str:
     note("ok", word)
     return word
+
+
+@own.task(name="probe.own", bind=True)
+def owned(self: Any) -> None:
+    note("own", type(self.app).__name__, self.app.current_task.name)
 
 
 @shared_task(name="probe.fail")

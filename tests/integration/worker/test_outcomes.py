@@ -68,6 +68,12 @@ def test_a_task_beyond_its_queues_limit_is_killed_and_dead_lettered_at_once_what
     assert shop.metric("shared", "fleet_tasks_finished_total", outcome="timed_out") == 2
 
 
+def test_a_task_of_an_app_of_the_operators_own_runs_as_one_of_the_fleets(shop: Shop) -> None:
+    shop.start()
+    shop.send("probe.own")
+    shop.expect("own", "FleetCelery", "probe.own")
+
+
 def test_a_task_sends_another_by_the_fleet_files_table(shop: Shop) -> None:
     shop.start()
     shop.send("probe.send", "probe.ok", "sent by a task")
