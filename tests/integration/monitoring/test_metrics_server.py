@@ -199,7 +199,8 @@ def test_a_forked_child_holds_neither_the_port_nor_a_connection(
     port = server.port
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"GET /healthz ")
-        child = _fork_a_child_that_waits(server)
+        _await_accepted(server)
+        child = _fork_a_child_that_waits()
         try:
             server.close()
             with pytest.raises(ConnectionRefusedError):
@@ -211,7 +212,15 @@ def test_a_forked_child_holds_neither_the_port_nor_a_connection(
             os.waitpid(child, 0)
 
 
-def _fork_a_child_that_waits(server: MetricsServer) -> int:
+def _await_accepted(server: MetricsServer) -> None:
+    """Return once a connection has its thread: closing the server resets one that still waits."""
+    deadline = time.monotonic() + 10
+    while server._server is not None and not server._server.connections:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _fork_a_child_that_waits() -> int:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
