@@ -73,10 +73,9 @@ class Decision:
 
 
 class MailFailure(FleetError):
-    """A mail was not accepted, or nobody knows whether it was; each kind has a class of its own.
+    """A mail was not accepted, or nobody knows whether it was; each kind has a class of its own."""
 
-    The class is all that the journal tells about an error.
-    """
+    is_journaled = True
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(f"{verdict.kind}: {verdict.reason}", hint=verdict.hint)
