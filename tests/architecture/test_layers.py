@@ -131,8 +131,12 @@ def is_under(module: str, prefix: str) -> bool:
     return module == prefix or module.startswith(prefix + ".")
 
 
+#: read once: parsing every module takes a second
+MODULES = tuple(modules())
+
+
 @pytest.mark.parametrize(
-    ("module", "tree"), list(modules()), ids=lambda value: value if isinstance(value, str) else ""
+    ("module", "tree"), MODULES, ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_imports_point_downward_only(module: str, tree: ast.Module) -> None:
     if is_under(module, "provisioning"):
@@ -148,7 +152,7 @@ def test_imports_point_downward_only(module: str, tree: ast.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "tree"), list(modules()), ids=lambda value: value if isinstance(value, str) else ""
+    ("module", "tree"), MODULES, ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_each_foreign_package_has_its_doors(module: str, tree: ast.Module) -> None:
     leaks = [
@@ -161,7 +165,7 @@ def test_each_foreign_package_has_its_doors(module: str, tree: ast.Module) -> No
 
 
 @pytest.mark.parametrize(
-    ("module", "tree"), list(modules()), ids=lambda value: value if isinstance(value, str) else ""
+    ("module", "tree"), MODULES, ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_pure_rooms_import_no_clock_environment_or_input(module: str, tree: ast.Module) -> None:
     if is_under(module, "provisioning") or layer(module) != 1:
@@ -171,6 +175,6 @@ def test_pure_rooms_import_no_clock_environment_or_input(module: str, tree: ast.
 
 def test_every_module_stands_in_the_table() -> None:
     named = [prefix for prefix in LAYERS if prefix != "fleet"]
-    for module, _ in modules():
+    for module, _ in MODULES:
         if is_under(module, "fleet") and module != "fleet":
             assert any(is_under(module, prefix) for prefix in named), module
