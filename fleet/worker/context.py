@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from fleet.connection import Target
 from fleet.errors import UsageError
 from fleet.login import login_of
-from fleet.model import Fleet, Kind, Queue, Worker
+from fleet.model import SLOTS, Fleet, Kind, Queue, Worker
 from fleet.routes import BrokerQueue, worker_queues
-
-#: an instance's metrics port is the worker's port plus this
-INSTANCE_PORTS: Mapping[str, int] = {"a": 0, "b": 100}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +31,7 @@ class WorkerContext:
     @property
     def metrics_port(self) -> int:
         """Return the TCP port of ``/metrics``; 0 means that the worker serves none."""
-        return self.worker.metrics_port and self.worker.metrics_port + INSTANCE_PORTS[self.instance]
+        return self.worker.slot_port(self.instance)
 
     @property
     def metrics_address(self) -> str:
@@ -88,6 +85,6 @@ def worker_context(
     if declared not in here:
         known = ", ".join(each.name for each in here) or "none"
         raise UsageError(f"worker `{worker}` does not run on host `{host}`", hint=f"workers there: {known}")
-    if instance not in INSTANCE_PORTS:
+    if instance not in SLOTS:
         raise UsageError(f"there is no instance `{instance}`", hint="instances: a, b")
     return WorkerContext(fleet=fleet, host=host, worker=declared, instance=instance, environ=environ)
