@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from celery import Celery
@@ -36,7 +35,7 @@ def build_app(context: WorkerContext) -> FleetCelery:
     app.log_in_with(lambda: login_of(context.fleet.broker, environ=context.environ).password)
     app.serve(context)
     app.amqp.queues.select([queue.name for queue in context.queues])
-    for module in _present(TASK_MODULES):
+    for module in TASK_MODULES:
         register: Callable[[Celery], None] = import_module(module).register
         register(app)
     _import_user_tasks(context.fleet)
@@ -75,10 +74,6 @@ def _app(fleet: Fleet, settings: Iterable[Setting]) -> FleetCelery:
     app = FleetCelery(fleet.name, set_as_current=False)
     app.conf.update({setting.name: setting.value for setting in settings})
     return app
-
-
-def _present(modules: Iterable[str]) -> Iterable[str]:
-    return (module for module in modules if find_spec(module) is not None)
 
 
 def _import_user_tasks(fleet: Fleet) -> None:

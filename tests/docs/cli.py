@@ -1,7 +1,6 @@
 """docs/reference/cli.md, from the command tree itself."""
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 import click
 
@@ -31,11 +30,10 @@ def commands() -> Iterator[tuple[str, click.Command]]:
     """Yield every command of the tree with its path, such as ``fleet config check``."""
     yield "fleet", fleet
     context = click.Context(fleet)
-    for name, (module, _) in COMMANDS.items():
-        if find_spec(module) is not None:
-            command = fleet.get_command(context, name)
-            assert command is not None
-            yield from _walk(f"fleet {name}", command)
+    for name in COMMANDS:
+        command = fleet.get_command(context, name)
+        assert command is not None
+        yield from _walk(f"fleet {name}", command)
 
 
 def _walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
