@@ -287,4 +287,6 @@ def _tls(fleet: Fleet) -> dict[str, Any] | bool:
         "keyfile": tls.key if tls else None,
     }
     options: dict[str, Any] = {f"{prefix}{name}": path for name, path in files.items() if path}
-    return options | {f"{prefix}cert_reqs": ssl.CERT_REQUIRED}
+    # For RabbitMQ the name is compared, too: FleetConnection says which one it must be.
+    named = {"ssl_check_hostname": True} if prefix else {}
+    return options | named | {f"{prefix}cert_reqs": ssl.CERT_REQUIRED}

@@ -50,7 +50,9 @@ def flaky(self: Any, failures: int) -> None:
 
 @shared_task(name="probe.later", bind=True)
 def later(self: Any, failures: int) -> None:
-    note("later", self.request.retries, self.request.fleet_queue)
+    request = self.request
+    note("later", request.retries, request.fleet_queue)
+    note("stamps", getattr(request, "fleet_key", None), request.fleet_first, request.fleet_sent)
     if self.request.retries < failures:
         self.retry_later(OSError("down"), delay_seconds=0.2, max_attempts=2)
 

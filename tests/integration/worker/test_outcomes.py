@@ -39,6 +39,16 @@ def test_a_retry_from_a_hosts_own_queue_goes_back_to_it(shop: Shop) -> None:
     assert shop.metric("slow", "fleet_tasks_finished_total", outcome="succeeded") == 1
 
 
+def test_a_retry_keeps_its_key_and_its_first_stamp_and_is_stamped_anew(shop: Shop) -> None:
+    shop.start("slow")
+    shop.send("probe.later", 1, queue="slow", host="alpha", key="order-7")
+    shop.expect("stamps", times=2)
+    (_, key, first, sent), (_, later_key, later_first, later_sent) = shop.notes("stamps")
+    assert key == later_key == "order-7"
+    assert first == later_first == sent
+    assert float(later_sent) > float(sent)
+
+
 def test_a_task_that_kills_its_child_runs_again_up_to_the_delivery_limit(
     make_shop: Callable[..., Shop],
 ) -> None:
