@@ -85,12 +85,12 @@ def ownership_mark(fleet: Fleet) -> str:
 
 def _users(fleet: Fleet, passwords: Mapping[str, Secret]) -> Iterator[User]:
     is_open = fleet.broker.profile is Profile.OPEN
-    tags = {fleet.broker.user: ("administrator",)} if is_open else {}
+    mark = ownership_mark(fleet)
     for name in declared_users(fleet):
         secret = passwords.get(name)
         yield User(
             name=name,
-            tags=tags.get(name, (ownership_mark(fleet),)),
+            tags=("administrator", mark) if is_open and name == fleet.broker.user else (mark,),
             password=Password(secret.reveal()) if secret else None,
         )
 

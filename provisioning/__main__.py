@@ -19,7 +19,7 @@ from provisioning.broker.definitions import parse
 from provisioning.broker.management import ManagementDoor
 from provisioning.broker.passwords import SALT_BYTES, Password
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
-from provisioning.broker.state import State, refuse_protected
+from provisioning.broker.state import State, refuse_foreign, refuse_protected
 from provisioning.plan import Plan
 
 PENDING = 4
@@ -91,7 +91,7 @@ def main() -> None:
 def plan_command(request: Request) -> int:
     """Show what would change: exit code 0 when nothing would, 4 otherwise."""
     door = _door(request)
-    planned = plan_against(_desired(request), door.observe(), door, prune=request.prune)
+    planned = _plan(request, door)
     _show(planned, door, as_json=request.as_json)
     return PENDING if planned.changes else 0
 
@@ -104,7 +104,7 @@ def apply_command(request: Request) -> int:
     """Show what changes, ask, change it, and look again."""
     started = time.monotonic()
     door = _door(request)
-    planned = plan_against(_desired(request), door.observe(), door, prune=request.prune)
+    planned = _plan(request, door)
     _show(planned, door, as_json=False, err=request.as_json)
     if planned.changes and not request.yes:
         if not sys.stdin.isatty():
@@ -146,6 +146,12 @@ def _show(planned: Plan, door: Door, *, as_json: bool, err: bool = False) -> Non
 
 def _print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _plan(request: Request, door: Door) -> Plan:
+    desired, seen = _desired(request), door.observe()
+    refuse_foreign(desired, seen.resources)
+    return plan_against(desired, seen, door, prune=request.prune)
 
 
 def _desired(request: Request) -> State:

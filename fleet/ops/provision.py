@@ -11,7 +11,7 @@ from fleet.topology import desired_state
 from provisioning.apply import Door, Report, apply, plan_against, refusals
 from provisioning.broker.management import ManagementDoor
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
-from provisioning.broker.state import refuse_protected
+from provisioning.broker.state import refuse_foreign, refuse_protected
 from provisioning.plan import Identity, Plan
 
 
@@ -54,6 +54,7 @@ def plan_broker(
     seen = opened.observe()
     desired = desired_state(fleet, passwords, broker_version=seen.version)
     refuse_protected(desired)
+    refuse_foreign(desired, seen.resources)
     planned = plan_against(desired, seen, opened, prune=prune)
     return BrokerPlan(
         plan=planned,

@@ -1,7 +1,7 @@
 """What does a broker hold, what shall it hold, and which undeclared objects may be deleted?"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from provisioning.broker.objects import (
@@ -73,6 +73,34 @@ def is_protected(resource: Resource) -> bool:
     if isinstance(resource, Permission | TopicPermission):
         return resource.user == DEFAULT_USER
     return any(name == "" or name.startswith(BROKERS_OWN_PREFIX) for name in _names(resource))
+
+
+def refuse_foreign(desired: State, seen: Iterable[Resource]) -> None:
+    """Raise ProtectedObject when a declared user exists already and is somebody else's.
+
+    A user is ours when it carries the mark, when it has permissions in our vhosts only (made by hand, or with
+    its tags lost), or when nobody uses it: it has neither permissions nor tags.
+    """
+    if desired.mark is None:
+        return
+    actual = tuple(seen)
+    ours = {vhost.name for vhost in desired.vhosts}
+    declared = {user.name for user in desired.users}
+    for user in actual:
+        if not isinstance(user, User) or user.name not in declared or desired.mark in user.tags:
+            continue
+        vhosts = {row.vhost for row in actual if isinstance(row, Permission) and row.user == user.name}
+        if vhosts - ours or (user.tags and not vhosts):
+            raise ProtectedObject(
+                f"user {user.name} exists and is not this fleet's: {_use(user, vhosts - ours)}",
+                hint=f"declare another user, or hand it over by adding the tag `{desired.mark}` to it",
+            )
+
+
+def _use(user: User, vhosts: set[str]) -> str:
+    if vhosts:
+        return f"it has permissions in vhost {', '.join(sorted(vhosts))}"
+    return f"it has the tags {', '.join(user.tags)}"
 
 
 def refuse_protected(desired: State) -> None:

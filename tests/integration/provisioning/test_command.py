@@ -156,7 +156,10 @@ def test_the_open_profile_is_what_the_usual_four_lines_make(bare_site: Site, run
     file = change(bare_site, "[broker.management]", 'profile = "open"\n\n[broker.management]')
     assert run_fleet("provision", "broker", "--yes", file=file).returncode == 0
     user, vhost = bare_site.vhost.user, bare_site.vhost.name
-    assert bare_site.vhost.api("GET", f"users/{user}")["tags"] == ["administrator"]
+    assert bare_site.vhost.api("GET", f"users/{user}")["tags"] == [
+        "administrator",
+        f"fleet:{bare_site.vhost.name}",
+    ]
     row = bare_site.vhost.api("GET", f"permissions/{vhost}/{user}")
     assert (row["configure"], row["write"], row["read"]) == (".*", ".*", ".*")
     limited = {(limit["vhost"], limit["user"]) for limit in bare_site.vhost.api("GET", "topic-permissions")}

@@ -215,7 +215,7 @@ def test_limited_users_carry_the_mark_by_which_they_may_be_pruned(fleet: Fleet, 
 def test_the_open_profile_is_one_administrator_who_may_do_everything(fleet: Fleet) -> None:
     open_fleet = replace(fleet, broker=replace(fleet.broker, profile=Profile.OPEN, users=(), management=None))
     state = desired(open_fleet)
-    assert [(user.name, user.tags) for user in state.users] == [("celery", ("administrator",))]
+    assert [(user.name, user.tags) for user in state.users] == [("celery", ("administrator", "fleet:celery"))]
     (row,) = state.permissions
     assert (row.user, row.vhost, row.configure, row.write, row.read) == ("celery", "celery", ".*", ".*", ".*")
     assert state.topic_permissions == ()
