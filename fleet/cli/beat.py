@@ -54,11 +54,9 @@ def beat(invocation: Invocation, *, metrics_port: int, metrics_address: str, log
 
 
 def _log_to_stderr(level: str) -> None:
+    # Here, so that `fleet beat --help` does not wait for Celery.
+    from fleet.worker.logs import KeyValueFormatter
+
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        logging.Formatter(
-            "time=%(asctime)s level=%(levelname)s event=%(event)s message=%(message)s",
-            defaults={"event": "log"},
-        )
-    )
+    handler.setFormatter(KeyValueFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler])

@@ -104,7 +104,10 @@ def config(
         brokers=brokers,
         interval_seconds=interval,
     )
-    _deliver(scrape_document(inv.load(), plan), output, as_json=as_json)
+    fleet = inv.load()
+    if fleet.schedule and not beats:
+        say("no --beat is given, so Prometheus will not see beat: its runs will count as missed")
+    _deliver(scrape_document(fleet, plan), output, as_json=as_json)
 
 
 @prometheus.command(

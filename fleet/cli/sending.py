@@ -108,7 +108,7 @@ def send_and_report(
     require_all(wanted, found, waiting.timeout_seconds)
 
 
-def parse_json(text: str, *, option: str) -> object:
+def parse_json(text: str, *, option: str, example: str) -> object:
     """Return the JSON value of ``text``, of file ``@PATH``, or of stdin (``@-``).
 
     Raises UsageError that names ``option``.
@@ -120,13 +120,13 @@ def parse_json(text: str, *, option: str) -> object:
         raise UsageError(f"{option}: `{text[1:]}` cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(
-            f"{option} is no JSON: {error}", hint=f'such as {option} \'{{"name": "Ann"}}\', or {option} @FILE'
+            f"{option} is no JSON: {error}", hint=f"such as {option} '{example}', or {option} @FILE"
         ) from error
 
 
 def parse_object(text: str, *, option: str) -> Mapping[str, object]:
     """Return the JSON object of ``text`` or ``@PATH``. Raises UsageError when it is something else."""
-    value = parse_json(text, option=option)
+    value = parse_json(text, option=option, example='{"name": "Ann"}')
     if not isinstance(value, dict):
         raise UsageError(f"{option} needs a JSON object, not {_kind(value)}", hint='such as {"name": "Ann"}')
     return value
@@ -134,7 +134,7 @@ def parse_object(text: str, *, option: str) -> Mapping[str, object]:
 
 def parse_list(text: str, *, option: str) -> Sequence[object]:
     """Return the JSON list of ``text`` or ``@PATH``. Raises UsageError when it is something else."""
-    value = parse_json(text, option=option)
+    value = parse_json(text, option=option, example="[1, 2]")
     if not isinstance(value, list):
         raise UsageError(f"{option} needs a JSON list, not {_kind(value)}", hint="such as [1, 2]")
     return value

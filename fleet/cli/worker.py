@@ -134,7 +134,8 @@ def worker_commands(
     workers = fleet.workers_on(host)
     if not workers:
         raise UsageError(f"no worker runs on host `{host}`", hint="see `[workers]` in the fleet file")
-    before = [sys.executable, "-m", "fleet.cli.main", "--file", invocation.path]
+    # -P: a file in the working directory must not stand in for a module, as with the console script.
+    before = [sys.executable, "-P", "-m", "fleet.cli.main", "--file", invocation.path]
     before += ["--debug"] if invocation.debug else []
     before += ["--insecure-plaintext-secrets"] if invocation.plaintext_secrets else []
     after = ["--host", host, "--instance", options["instance"], "--loglevel", options["loglevel"]]

@@ -74,8 +74,13 @@ def bring_back(
 ) -> Restored:
     """Restore into ``directory``, which is empty or made for it; None means the backup's ``restore_dir``.
 
-    Raises BackupRefused, BackupFailed or BackupPostponed.
+    Raises UsageError when neither is there, BackupRefused, BackupFailed or BackupPostponed.
     """
+    if directory is None and located.backup.restore_dir is None:
+        raise UsageError(
+            f"backup `{located.backup.name}` has no `restore_dir`, so it must be said where to restore to",
+            hint="add `--to DIRECTORY` or `--in-place`",
+        )
     if directory is None:
         target = target_below_restore_dir(located.backup, task_id=task_id)
     else:

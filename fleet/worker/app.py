@@ -6,9 +6,11 @@ knows no tasks and serves ``inspect`` and ``control`` only; FLEET_BROKER_USER th
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -77,13 +79,17 @@ def _app(fleet: Fleet, settings: Iterable[Setting]) -> FleetCelery:
 
 
 def _import_user_tasks(fleet: Fleet) -> None:
+    beside = str(Path(fleet.source).resolve().parent)
+    # Last, so that nothing beside the fleet file stands in for an installed module.
+    if fleet.user_tasks.imports and beside not in sys.path:
+        sys.path.append(beside)
     for module in fleet.user_tasks.imports:
         try:
             import_module(module)
         except ImportError as error:
             raise UsageError(
                 f"module `{module}` of [tasks] imports cannot be imported: {error}",
-                hint="install it beside fleet, or set PYTHONPATH",
+                hint="install it with fleet, put it beside the fleet file, or set PYTHONPATH",
             ) from error
 
 

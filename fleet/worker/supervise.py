@@ -28,6 +28,8 @@ POLL_SECONDS = 0.2
 PARENT_VARIABLE = "FLEET_SUPERVISOR_PID"
 
 _PR_SET_PDEATHSIG = 1
+#: exit codes of a process that SIGTERM or SIGINT ended
+_STOPPED = frozenset({130, 143})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,9 @@ class Supervisor:
                 self._stopping.wait(POLL_SECONDS)
         finally:
             self._end_all()
-        return max((child.codes[-1] for child in self._children if child.codes), default=0)
+        last = [child.codes[-1] for child in self._children if child.codes]
+        # A worker that had not come up yet ends by the very signal that it was sent.
+        return max((0 if self._stopping.is_set() and code in _STOPPED else code for code in last), default=0)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame

@@ -132,7 +132,7 @@ def shortened(line: str) -> str:
 
 def fleet_argv(*arguments: str) -> tuple[str, ...]:
     """Return the argv that runs ``fleet`` with this very Python."""
-    return (sys.executable, "-m", "fleet.cli.main", *arguments)
+    return (sys.executable, "-P", "-m", "fleet.cli.main", *arguments)
 
 
 def await_true(condition: Callable[[], bool], *, what: str, timeout_seconds: float) -> float:
