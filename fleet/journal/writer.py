@@ -2,7 +2,8 @@
 
 ``put_nowait`` appends to a bounded queue; a thread with a connection of its own publishes what is there,
 confirmed, and sends again what was not. While the broker is away the queue fills, and what no longer fits is
-counted in ``dropped``. A record may stand in the journal twice, after a connection that was lost in between.
+counted in ``dropped``, as is a record that cannot be encoded. A record may stand in the journal twice, after
+a connection that was lost in between.
 """
 
 import logging
@@ -57,7 +58,7 @@ class JournalWriter:
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
         self._trouble: str | None = None
-        #: records that did not fit, or were left when the writer closed
+        #: records that did not fit, could not be encoded, or were left when the writer closed
         self.dropped = 0
         #: records that the broker confirmed
         self.written = 0
@@ -133,7 +134,7 @@ class JournalWriter:
 
     def _publish(self, batch: list[Outcome]) -> None:
         """Publish ``batch`` again and again until the broker has it or the writer closes."""
-        left, pause = batch, FIRST_PAUSE_SECONDS
+        left, pause = self._encoded(batch), FIRST_PAUSE_SECONDS
         while left:
             left = self._attempt(left)
             if left and self._closing.wait(pause):
@@ -141,23 +142,60 @@ class JournalWriter:
                 return
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    def _attempt(self, batch: list[Outcome]) -> list[Outcome]:
+    def _encoded(self, batch: list[Outcome]) -> list[WireMessage]:
+        wires: list[WireMessage] = []
+        for outcome in batch:
+            try:
+                wires.append(_wire(outcome, self._host))
+            except Exception as error:  # noqa: BLE001 - one record must not hold the rest, whatever is in it
+                self._drop_record(error)
+        return wires
+
+    def _attempt(self, batch: list[WireMessage]) -> list[WireMessage]:
         """Publish ``batch`` once and return the records that the broker does not have for certain."""
+        if not self._connect():
+            return batch
         try:
-            refusals = self._channel.deliver(
-                [_wire(outcome, self._host) for outcome in batch], timeout_seconds=CONFIRM_SECONDS
-            )
+            refusals = self._channel.deliver(batch, timeout_seconds=CONFIRM_SECONDS)
         except FleetError as error:
             self._note(error)
             return batch
-        except Exception as error:  # noqa: BLE001 - whatever breaks inside a connection, the journal goes on
+        except Exception as error:  # noqa: BLE001 - py-amqp raises struct.error and more for what it cannot write
             self._channel.drop()
-            self._note(FleetError(f"{type(error).__name__}: {error}"))
-            return batch
-        left = [outcome for outcome, refusal in zip(batch, refusals, strict=True) if refusal]
+            return self._sort_out(batch, error)
+        left = [wire for wire, refusal in zip(batch, refusals, strict=True) if refusal]
         self.written += len(batch) - len(left)
         self._note(next((BrokerRefused(refusal.reason) for refusal in refusals if refusal), None))
         return left
+
+    def _connect(self) -> bool:
+        """Connect apart from publishing: what breaks here is no record's fault."""
+        try:
+            self._channel.open()
+        except Exception as error:  # noqa: BLE001 - whatever breaks inside a connection, the journal goes on
+            self._channel.drop()
+            self._note(
+                error if isinstance(error, FleetError) else FleetError(f"{type(error).__name__}: {error}")
+            )
+            return False
+        return True
+
+    def _sort_out(self, batch: list[WireMessage], error: Exception) -> list[WireMessage]:
+        """Publish one by one what failed together, so that only the record at fault is lost."""
+        if len(batch) == 1:
+            self._drop_record(error)
+            return []
+        for index, wire in enumerate(batch):
+            if left := self._attempt([wire]):
+                # The broker is in trouble again; the rest would only wait for it one by one.
+                return [*left, *batch[index + 1 :]]
+        return []
+
+    def _drop_record(self, error: Exception) -> None:
+        self.dropped += 1
+        # Not the error's text: it may quote the record.
+        reason = type(error).__name__
+        _log.warning("a record cannot be written: %s", reason, extra={"event": "journal_record_dropped"})
 
     def _note(self, error: FleetError | None) -> None:
         """Log when trouble begins, changes or ends; not at every attempt."""

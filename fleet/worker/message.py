@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 #: headers of Celery's message protocol 2
 PROTOCOL_HEADERS = frozenset(
@@ -62,6 +62,8 @@ OVERRIDING_HEADERS = frozenset(
 )
 #: broker queue that the message was consumed from; set by the worker's main process, never by a sender
 QUEUE_HEADER = "fleet_queue"
+#: longest short string of AMQP
+LONGEST_NAME_BYTES = 255
 #: number of the worker's broker connection that a message came over, beside its queue in the delivery's info
 CONNECTION = "fleet_connection"
 
@@ -124,14 +126,18 @@ def malformed_header(headers: Mapping[str, Any]) -> str | None:
     return next((name for name, is_fit in _FIT.items() if not is_fit(headers.get(name))), None)
 
 
+def is_name(value: object) -> TypeGuard[str]:
+    """Tell whether ``value`` can name a message or a task: printable, and fit for a short string of AMQP."""
+    if not isinstance(value, str) or not value.isprintable():
+        return False
+    # AMQP counts bytes. A lone surrogate is unprintable, so none comes this far.
+    return 0 < len(value.encode("utf-8", "surrogatepass")) <= LONGEST_NAME_BYTES
+
+
 def digest(value: object) -> str:
     """Return ``value`` as short printable text for a log line or a header."""
     text = value if isinstance(value, str) else json.dumps(value, default=repr)
     return "".join(c if c.isprintable() else "?" for c in text[:200])
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 255 and value.isprintable()
 
 
 def _is_optional_text(value: object) -> bool:
@@ -156,8 +162,8 @@ def _is_seconds(value: object) -> bool:
 
 
 _FIT: Mapping[str, Callable[[object], bool]] = {
-    "id": _is_name,
-    "task": _is_name,
+    "id": is_name,
+    "task": is_name,
     "retries": _is_count,
     "replaced_task_nesting": _is_count,
     "group_index": _is_count,

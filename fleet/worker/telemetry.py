@@ -16,6 +16,7 @@ from fleet.metrics.tasks import TaskMetrics
 from fleet.publish.message import FIRST_HEADER, SENT_HEADER
 from fleet.worker.delay import delay_of
 from fleet.worker.gate import NOT_UNDERSTOOD, Admit, Postpone, Reason, Refuse, Verdict
+from fleet.worker.message import is_name
 from fleet.worker.outcome import EXPIRED, LOST
 
 #: outcome of a message that never ran because the gate would not have it
@@ -131,7 +132,8 @@ class Telemetry:
             else:
                 self.metrics.refused(queue, refusal.reason.value)
         task_id, task = headers.get("id"), headers.get("task")
-        if self._journal is None or not isinstance(task_id, str) or not isinstance(task, str):
+        # The journal's own messages carry these names, and a stranger's may fit into none.
+        if self._journal is None or not (is_name(task_id) and is_name(task)):
             return
         self._journal.put_nowait(
             Outcome(

@@ -185,6 +185,8 @@ def test_headers_of_other_programs_are_none_of_our_business() -> None:
         {"id": None},
         {"id": ["1"]},
         {"id": "x" * 256},
+        {"id": "ü" * 128},
+        {"id": "\ud800"},
         {"id": "a\nevent=forged"},
         {"retries": -1},
         {"retries": True},

@@ -151,3 +151,14 @@ def test_whatever_goes_wrong_in_a_hook_is_counted_and_not_raised(
 ) -> None:
     telemetry.started(object())
     assert sample(registry, "fleet_metrics_errors_total", where="started") == 1
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "ü" * 128, "\ud800", "a\nb", 7])
+@pytest.mark.parametrize("header", ["id", "task"])
+def test_a_refused_message_whose_names_fit_nowhere_is_not_journaled(
+    telemetry: Telemetry, journal: Journal, header: str, name: object
+) -> None:
+    headers = {"id": "1", "task": "fleet.send_mail"} | {header: name}
+    message = SimpleNamespace(headers=headers, delivery_info={})
+    telemetry.received(message, "fleet.email", Refuse(reason=Reason.MALFORMED, detail="x"))
+    assert journal.outcomes == []
