@@ -49,9 +49,12 @@ class BeatStore:
                 f"another beat of this fleet runs on this host (process {holder}, lock {path})",
                 hint="one beat per fleet is enough; two would only race for the same runs",
             ) from error
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        try:
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+        except OSError as error:
+            raise self._unusable(error) from error
         self._lock = lock
 
     def load(self) -> dict[str, Mark]:

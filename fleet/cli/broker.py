@@ -4,10 +4,15 @@ import os
 import signal
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
 from fleet.cli.context import Invocation, emit_json, json_option, pass_invocation, say
+
+if TYPE_CHECKING:
+    from fleet.ops.private_broker import PrivateBroker
 
 
 @click.group()
@@ -62,7 +67,7 @@ def run(invocation: Invocation, *, directory: Path | None, port: int, as_json: b
                 emit_json(record)
             else:
                 click.echo(fleet_lines(record), nl=False)
-            say(_advice(record.password_file, record.admin_password_file))
+            say(_advice(record))
             while not node.wait(3600):
                 continue
             raise DaemonFailed("RabbitMQ has ended by itself", hint=f"see {chosen}/log")
@@ -75,10 +80,13 @@ def _default_directory() -> Path:
     return (Path(state) if state else Path.home() / ".local" / "state") / "fleet" / "broker"
 
 
-def _advice(password: Path, admin_password: Path) -> str:
+def _advice(record: "PrivateBroker") -> str:
+    password, admin_password = str(record.password_file), str(record.admin_password_file)
     return f"""
 RabbitMQ runs. Put the lines above into fleet.toml, then `fleet provision broker`.
 The passwords are in files that only you may read; to have them in the environment instead:
-  export FLEET_BROKER_PASSWORD="$(cat {quote(str(password))})"
-  export FLEET_ADMIN_PASSWORD="$(cat {quote(str(admin_password))})"
+  export FLEET_BROKER_PASSWORD="$(cat {quote(password)})"
+  export FLEET_ADMIN_PASSWORD="$(cat {quote(admin_password)})"
+Prometheus finds the broker's own metrics with
+  fleet prometheus config --broker {urlsplit(record.metrics_url).netloc}
 Ctrl-C stops it."""

@@ -46,10 +46,6 @@ class MetricsServer:
         threading.Thread(target=server.serve_forever, args=(0.2,), name="fleet-metrics", daemon=True).start()
         self._server = server
 
-    def close_in_child(self) -> None:
-        """Close this process's copies of the sockets without touching the parent's; for forked children."""
-        _close_sockets(self._server)
-
     def close(self) -> None:
         """Stop listening; requests under way are finished by their own threads."""
         if self._server is not None:

@@ -31,7 +31,7 @@ class QueueTable(Table):
     per_host: bool | None = None
     """One broker queue per host, because the work must run on that host; so it is for `backup`."""
     allow_callbacks: bool = False
-    """Accept links, chains, groups and chords in messages of this queue."""
+    """Accept links, chains, groups and chords; whoever may send here then reaches all of the fleet."""
     max_runtime: Duration | None = None
     """Longest run of a task (hard limit); 1h, or 24h for a long queue."""
     max_wait: Duration | None = None
