@@ -5,23 +5,27 @@ than waiting for each.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import amqp
 from amqp.exceptions import AMQPError, ChannelError
 
-from fleet.connection import Target, connect
-from fleet.errors import BrokerRefused, PublishUncertain
+from fleet.connection import Target, address, connect
+from fleet.errors import BrokerRefused, BrokerUnreachable, PublishUncertain
 from fleet.publish.message import WireMessage
 
 #: unconfirmed messages at a time; bounds the memory that a slow broker costs
 WINDOW = 200
 #: a connection that was unused for longer is opened anew: a firewall may have forgotten it
 IDLE_SECONDS = 20.0
+
+
+#: no message has an answer
+NOTHING: Mapping[int, "Refusal | None"] = MappingProxyType({})
 
 
 class RefusalKind(StrEnum):
@@ -43,7 +47,14 @@ class Refusal:
 
 
 class ConnectionLost(PublishUncertain):
-    """The connection went before every confirm came; the same messages may be sent again at once."""
+    """The connection went before every confirm came; what has no answer may be sent again at once."""
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, answered: Mapping[int, Refusal | None] = NOTHING
+    ) -> None:
+        super().__init__(message, hint=hint)
+        #: index in the batch → what the broker said before: None when it has the message, or why it has not
+        self.answered = answered
 
 
 class ConfirmedChannel:
@@ -62,6 +73,8 @@ class ConfirmedChannel:
         self._pending: dict[int, int] = {}
         #: queues that were seen to exist
         self._seen_queues: set[str] = set()
+        #: messages of the batch that were written, at least in part
+        self._written = 0
         #: index in the batch → negative confirm
         self._refusals: dict[int, Refusal] = {}
         #: message id → return; a return names its message, a confirm only its tag
@@ -77,22 +90,23 @@ class ConfirmedChannel:
         """
         deadline = self._clock() + timeout_seconds
         self.open()
-        self._refusals, self._returned = {}, {}
+        self._refusals, self._returned, self._written = {}, {}, 0
+        if messages and self._clock() >= deadline:
+            raise _too_late(timeout_seconds)
         try:
-            for index, message in enumerate(messages):
-                self._write(index, message, deadline)
-                self._await_confirms(deadline, at_most=WINDOW - 1)
-            self._await_confirms(deadline, at_most=0)
+            self._write_all(messages, deadline)
         except ChannelError as error:
             self.drop()
             raise _publish_refused(self._target, error) from error
         except (OSError, AMQPError) as error:
-            raise self._lost(error, timed_out=self._clock() >= deadline) from error
+            timed_out = self._clock() >= deadline
+            raise self._lost(error, timed_out=timed_out, answered=self._answers(messages)) from error
+        except BaseException:
+            # The message at fault took a delivery tag that the broker never saw: later ones would not match.
+            self.drop()
+            raise
         self._last_used = self._clock()
-        return tuple(
-            self._refusals.get(index) or self._returned.get(message.message_id)
-            for index, message in enumerate(messages)
-        )
+        return tuple(self._answers(messages).values())
 
     def open(self) -> None:
         """Connect, unless connected; raises BrokerUnreachable, BrokerRefused or ConnectionLost."""
@@ -102,10 +116,14 @@ class ConfirmedChannel:
             self._connection = connect(
                 self._target, first_node=self._first_node, on_blocked=self._note_blocked
             )
+            self._first_node = self._number_of(self._connection)
             try:
                 self._channel = self._open_channel(self._connection)
             except (OSError, AMQPError) as error:
                 raise self._lost(error, timed_out=False) from error
+            except BaseException:
+                self.drop()
+                raise
 
     def require_queue(self, name: str) -> None:
         """Make sure that queue ``name`` exists, once per connection. Raises BrokerRefused, as deliver."""
@@ -168,9 +186,30 @@ class ConfirmedChannel:
         self._next_tag = 1
         return channel
 
+    def _number_of(self, connection: amqp.Connection) -> int:
+        """Return the number of the node that answered, so that dead ones are not tried first again."""
+        addresses = [address(node) for node in self._target.broker.nodes]
+        return addresses.index(connection.host) if connection.host in addresses else self._first_node
+
+    def _write_all(self, messages: Sequence[WireMessage], deadline: float) -> None:
+        for index, message in enumerate(messages):
+            self._write(index, message, deadline)
+            self._await_confirms(deadline, at_most=WINDOW - 1)
+        self._await_confirms(deadline, at_most=0)
+
+    def _answers(self, messages: Sequence[WireMessage]) -> dict[int, Refusal | None]:
+        """Return for each message that the broker has answered, by index, what it said."""
+        open_ones = set(self._pending.values())
+        return {
+            index: self._refusals.get(index) or self._returned.get(messages[index].message_id)
+            for index in range(self._written)
+            if index not in open_ones
+        }
+
     def _write(self, index: int, message: WireMessage, deadline: float) -> None:
         self._pending[self._next_tag] = index
         self._next_tag += 1
+        self._written = index + 1
         content = amqp.Message(
             message.body, application_headers=dict(message.headers), **dict(message.properties)
         )
@@ -215,7 +254,13 @@ class ConfirmedChannel:
         del reason  # py-amqp does not pass on the broker's own
         self._is_blocked = True
 
-    def _lost(self, error: OSError | AMQPError, *, timed_out: bool) -> PublishUncertain:
+    def _lost(
+        self,
+        error: OSError | AMQPError,
+        *,
+        timed_out: bool,
+        answered: Mapping[int, Refusal | None] = NOTHING,
+    ) -> PublishUncertain:
         """Drop the connection and return what its end means for the messages in flight."""
         blocked = self._is_blocked
         self.drop()
@@ -233,7 +278,15 @@ class ConfirmedChannel:
         return ConnectionLost(
             f"the connection went before the broker's confirm came: {error}",
             hint="send again with the same key or id",
+            answered=answered,
         )
+
+
+def _too_late(timeout_seconds: float) -> BrokerUnreachable:
+    return BrokerUnreachable(
+        f"connecting took the whole {timeout_seconds:g} s; nothing was sent",
+        hint="check which nodes of `[broker]` in the fleet file are down, and send again",
+    )
 
 
 def _publish_refused(target: Target, error: ChannelError) -> BrokerRefused:

@@ -138,10 +138,16 @@ class Publisher:
         seconds: float,
         lost: ConnectionLost,
     ) -> tuple[Refusal | None, ...]:
+        """Send once more what has no answer; what the broker has confirmed would only run twice."""
+        left = [index for index in range(len(wires)) if index not in lost.answered]
         try:
-            return self._deliver(messages, wires, max(seconds, 1.0))
+            again = self._deliver(
+                [messages[index] for index in left], [wires[index] for index in left], max(seconds, 1.0)
+            )
         except (BrokerUnreachable, BrokerRefused) as error:
             raise PublishUncertain(f"{lost.message}; then: {error.message}", hint=error.hint) from error
+        answers = {**lost.answered, **dict(zip(left, again, strict=True))}
+        return tuple(answers[index] for index in range(len(wires)))
 
     def _refused(self, message: TaskMessage, refusal: Refusal) -> BrokerRefused:
         queue = message.queue.name
