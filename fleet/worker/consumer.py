@@ -108,19 +108,20 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
 
     def _postpone(self, message: Any, queue: str | None, verdict: Postpone) -> None:
         copy = postponed(_original(message), queue_name=str(queue), delay_seconds=verdict.delay_seconds)
-        self._hand_over(message, copy)
+        # Nothing is wrong with it: when the broker cannot wait for it now, it is asked again.
+        self._hand_over(message, copy, requeue=True)
 
-    def _hand_over(self, message: Any, copy: Any) -> None:
+    def _hand_over(self, message: Any, copy: Any, *, requeue: bool = False) -> None:
         def settle(*, placed: bool) -> None:
-            self.call_soon(self._settle, message, placed=placed)
+            self.call_soon(self._settle, message, placed=placed, requeue=requeue)
 
         self.app.handover.place(copy, settle)
 
-    def _settle(self, message: Any, *, placed: bool) -> None:
+    def _settle(self, message: Any, *, placed: bool, requeue: bool = False) -> None:
         if placed:
             message.ack_log_error(log, self.connection_errors)
         else:
-            message.reject_log_error(log, self.connection_errors, requeue=False)
+            message.reject_log_error(log, self.connection_errors, requeue=requeue)
 
     def _tick(self) -> None:
         self.loop_tick = time.time()

@@ -7,6 +7,7 @@ never none. When the copy cannot be placed, the original is rejected, and the br
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 #: for one copy, reconnecting included
 PUBLISH_SECONDS = 15.0
+#: a lost connection or a broker that restarts must not decide where a message ends
+ATTEMPTS = 3
+PAUSE_SECONDS = 2.0
 #: copies that wait; beyond it originals are left to the broker's own dead-lettering
 WAITING = 1000
 #: copied as they are; ``expiration`` would end the copy, ``user_id`` names somebody else
@@ -111,10 +115,12 @@ def postponed(original: Original, *, queue_name: str, delay_seconds: int) -> Wir
 class Handover:
     """A thread that places copies one after the other; started with the first one."""
 
-    def __init__(self, connect: Callable[[], Door]) -> None:
+    def __init__(self, connect: Callable[[], Door], *, pause_seconds: float = PAUSE_SECONDS) -> None:
         self._connect = connect
+        self._pause_seconds = pause_seconds
         self._waiting: queue.Queue[tuple[WireMessage, Settle]] = queue.Queue(WAITING)
         self._thread: threading.Thread | None = None
+        self._door: Door | None = None
 
     def place(self, message: WireMessage, settle: Settle) -> None:
         """Publish ``message`` soon, then call ``settle`` in the thread with whether the broker has it.
@@ -130,25 +136,44 @@ class Handover:
             settle(placed=False)
 
     def _run(self) -> None:
-        door = self._connect()
         while True:
             message, settle = self._waiting.get()
-            settle(placed=_placed(door, message))
+            try:
+                settle(placed=self._placed(message))
+            except Exception:  # whatever a settling makes of it, the next message must be handed over
+                log.exception("a message could not be settled", extra={"event": "settle_failed"})
+
+    def _placed(self, message: WireMessage) -> bool:
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(self._pause_seconds)
+            try:
+                refusal = self._deliver(message)
+            except FleetError as error:
+                _log_failure(str(error))
+                continue
+            except Exception as error:  # noqa: BLE001 - what cannot be copied must not end the thread
+                _log_failure(f"{type(error).__name__}: {error}")
+                return False
+            if refusal is not None:
+                _log_failure(refusal.reason)
+            return refusal is None
+        return False
+
+    def _deliver(self, message: WireMessage) -> Refusal | None:
+        try:
+            if self._door is None:
+                self._door = self._connect()
+            (refusal,) = self._door.deliver((message,), timeout_seconds=PUBLISH_SECONDS)
+        except BaseException:
+            # The next attempt logs in anew: the password may have been changed since.
+            self._door = None
+            raise
+        return refusal
 
 
-def _placed(door: Door, message: WireMessage) -> bool:
-    try:
-        (refusal,) = door.deliver((message,), timeout_seconds=PUBLISH_SECONDS)
-    except FleetError as error:
-        reason = str(error)
-    except Exception as error:  # noqa: BLE001 - a message that cannot be copied must not end the thread
-        reason = f"{type(error).__name__}: {error}"
-    else:
-        if refusal is None:
-            return True
-        reason = refusal.reason
+def _log_failure(reason: str) -> None:
     log.error("a message could not be handed over: %s", reason, extra={"event": "handover_failed"})
-    return False
 
 
 def _copy(original: Original, notes: dict[str, object], *, exchange: str, routing_key: str) -> WireMessage:

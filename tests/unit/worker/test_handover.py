@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from fleet.errors import BrokerUnreachable
+from fleet.errors import BrokerUnreachable, SecretMissing
 from fleet.publish.channel import Refusal, RefusalKind
 from fleet.publish.message import WireMessage
 from fleet.worker.handover import Handover, Original, Refused, dead_letter, postponed
@@ -76,20 +76,8 @@ class FakeDoor:
     def close(self) -> None: ...
 
 
-@pytest.mark.parametrize(
-    ("answer", "placed"),
-    [
-        (None, True),
-        (Refusal(kind=RefusalKind.UNROUTABLE, reason="312"), False),
-        (BrokerUnreachable("gone"), False),
-        (ValueError("cannot be encoded"), False),
-    ],
-    ids=["confirmed", "unroutable", "unreachable", "fault"],
-)
-def test_the_original_is_settled_by_what_became_of_its_copy(
-    answer: Refusal | Exception | None, *, placed: bool
-) -> None:
-    door = FakeDoor(answer)
+def place(handover: Handover) -> bool:
+    """Hand one copy over and return whether it was placed."""
     settled: list[bool] = []
     done = threading.Event()
 
@@ -97,8 +85,46 @@ def test_the_original_is_settled_by_what_became_of_its_copy(
         settled.append(placed)
         done.set()
 
-    copy = dead_letter(ORIGINAL, REFUSED, dead_letter_queue="fleet.email.dlq")
-    Handover(lambda: door).place(copy, settle)
+    handover.place(dead_letter(ORIGINAL, REFUSED, dead_letter_queue="fleet.email.dlq"), settle)
     assert done.wait(5)
-    assert settled == [placed]
-    assert door.delivered == [copy]
+    return settled[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "placed", "attempts"),
+    [
+        (None, True, 1),
+        (Refusal(kind=RefusalKind.UNROUTABLE, reason="312"), False, 1),
+        (BrokerUnreachable("gone"), False, 3),
+        (ValueError("cannot be encoded"), False, 1),
+    ],
+    ids=["confirmed", "unroutable", "unreachable", "fault"],
+)
+def test_the_original_is_settled_by_what_became_of_its_copy(
+    answer: Refusal | Exception | None, *, placed: bool, attempts: int
+) -> None:
+    door = FakeDoor(answer)
+    assert place(Handover(lambda: door, pause_seconds=0)) is placed
+    assert len(door.delivered) == attempts
+
+
+def test_a_secret_that_is_missing_for_a_moment_does_not_end_the_thread() -> None:
+    doors: list[FakeDoor | Exception] = [SecretMissing("not there"), FakeDoor(None)]
+
+    def connect() -> FakeDoor:
+        door = doors.pop(0)
+        if isinstance(door, Exception):
+            raise door
+        return door
+
+    assert place(Handover(connect, pause_seconds=0))
+
+
+def test_a_settling_that_fails_does_not_end_the_thread() -> None:
+    handover = Handover(lambda: FakeDoor(None), pause_seconds=0)
+
+    def fail(*, placed: bool) -> None:
+        raise RuntimeError(placed)
+
+    handover.place(dead_letter(ORIGINAL, REFUSED, dead_letter_queue="fleet.email.dlq"), fail)
+    assert place(handover)
