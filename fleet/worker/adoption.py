@@ -83,6 +83,16 @@ class Adoptions:
         connection, settled = self._ended.get(_identity(message), (here, None))
         return None if connection == here else settled
 
+    def knows(self, message: Message, active: Iterable[Request]) -> bool:
+        """Tell whether ``message`` is a redelivery of a run of this worker, going on or ended."""
+        return self.running(message, active) is not None or self.ended(message) is not None
+
+    def forget(self, message: Message) -> None:
+        """Forget how an earlier run of ``message`` ended, because it was sent anew: it is to run again."""
+        info = message.delivery_info
+        if info.get(QUEUE_HEADER) in self._queues and not info.get("redelivered"):
+            self._ended.pop(_identity(message), None)
+
     def _may_adopt(self, message: Message) -> bool:
         # A sender can repeat an id, but only the broker can say that it delivers a message once more.
         info = message.delivery_info

@@ -6,8 +6,10 @@ delayed delivery is left out, and what Celery would drop or acknowledge unread i
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
+from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from fleet.worker.connection import COMPRESSION
@@ -19,6 +21,8 @@ from fleet.worker.wire import UNREADABLE
 log = logging.getLogger(__name__)
 
 DELAYED_DELIVERY_STEP = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
+#: seconds after which a message that could not be postponed is handed over again
+AGAIN_SECONDS = 30.0
 #: seconds between notes that the event loop turns
 TICK_SECONDS = 1.0
 
@@ -54,7 +58,7 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
         def receive(message: Any) -> None:
             queue = self._queue_of(message)
             message.delivery_info.update({QUEUE_HEADER: queue, CONNECTION: self.restart_count})
-            verdict = _judge(gate, _delivery(message, queue))
+            verdict = self._unless_it_runs(message, _judge(gate, _delivery(message, queue)))
             self.app.telemetry.received(message, queue, verdict)
             match verdict:
                 case Admit():
@@ -65,6 +69,13 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
                     self._postpone(message, queue, verdict)
 
         return receive
+
+    def _unless_it_runs(self, message: Any, verdict: Verdict) -> Verdict:
+        """Let in what is late only because its own run, begun in time, has outlived a connection."""
+        late = isinstance(verdict, Refuse) and verdict.reason is Reason.EXPIRED
+        if late and self.app.adoptions.knows(message, tuple(state.active_requests)):
+            return Admit()
+        return verdict
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Dead-letter what cannot be unpacked; Celery would acknowledge it away."""
@@ -94,7 +105,7 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
         dead_letters = next((q.dead_letter_queue for q in context.queues if q.name == queue), None)
         if dead_letters is None or context.is_redis or refusal.reason is Reason.UNREADABLE:
             # Nothing to copy, or nowhere to put it: the broker itself moves what is rejected.
-            self._settle(message, placed=False)
+            self._reject(message)
             return
         refused = Refused(
             reason=refusal.reason.value,
@@ -104,24 +115,35 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
             queue=str(queue),
             time=time.time(),
         )
-        self._hand_over(message, dead_letter(_original(message), refused, dead_letter_queue=dead_letters))
+        copy = dead_letter(_original(message), refused, dead_letter_queue=dead_letters)
+        self._hand_over(message, copy, otherwise=self._reject)
 
     def _postpone(self, message: Any, queue: str | None, verdict: Postpone) -> None:
         copy = postponed(_original(message), queue_name=str(queue), delay_seconds=verdict.delay_seconds)
-        # Nothing is wrong with it: when the broker cannot wait for it now, it is asked again.
-        self._hand_over(message, copy, requeue=True)
+        self._hand_over(message, copy, otherwise=self._postpone_again)
 
-    def _hand_over(self, message: Any, copy: Any, *, requeue: bool = False) -> None:
+    def _postpone_again(self, message: Any, copy: Any) -> None:
+        """Hold what the broker cannot wait for now, and ask again: nothing is wrong with the message."""
+        self.timer.call_after(AGAIN_SECONDS, self._hand_over_again, (message, copy))
+
+    def _hand_over_again(self, message: Any, copy: Any) -> None:
+        # Held over a connection that is gone, it has been delivered anew.
+        if message.delivery_info[CONNECTION] == self.restart_count:
+            self._hand_over(message, copy, otherwise=self._postpone_again)
+
+    def _hand_over(self, message: Any, copy: Any, *, otherwise: Callable[[Any, Any], None]) -> None:
         def settle(*, placed: bool) -> None:
-            self.call_soon(self._settle, message, placed=placed, requeue=requeue)
+            if placed:
+                self.call_soon(message.ack_log_error, log, self.connection_errors)
+            else:
+                self.call_soon(otherwise, message, copy)
 
         self.app.handover.place(copy, settle)
 
-    def _settle(self, message: Any, *, placed: bool, requeue: bool = False) -> None:
-        if placed:
-            message.ack_log_error(log, self.connection_errors)
-        else:
-            message.reject_log_error(log, self.connection_errors, requeue=requeue)
+    def _reject(self, message: Any, copy: Any = None) -> None:
+        """Let the broker itself dead-letter ``message``."""
+        del copy
+        message.reject_log_error(log, self.connection_errors, requeue=False)
 
     def _tick(self) -> None:
         self.loop_tick = time.time()

@@ -1,7 +1,8 @@
 """How does a message that this worker will not run get back to the broker, for certain and without blocking?
 
 A copy is published and confirmed first, then the original is acknowledged: between the two there may be both,
-never none. When the copy cannot be placed, the original is rejected, and the broker dead-letters it itself.
+never none. When the copy cannot be placed after some attempts, a refused original is rejected, and the broker
+dead-letters it itself; a postponed one is held and tried again later.
 """
 
 import logging
@@ -25,7 +26,7 @@ PUBLISH_SECONDS = 15.0
 #: a lost connection or a broker that restarts must not decide where a message ends
 ATTEMPTS = 3
 PAUSE_SECONDS = 2.0
-#: copies that wait; beyond it originals are left to the broker's own dead-lettering
+#: copies that wait; beyond it they count as not placed
 WAITING = 1000
 #: copied as they are; ``expiration`` would end the copy, ``user_id`` names somebody else
 _PROPERTIES = frozenset(

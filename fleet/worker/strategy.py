@@ -19,6 +19,7 @@ def adopting(task: Any, app: Any, consumer: Any) -> Handler:
     start = default(task, app, consumer)
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **options: Any) -> Any:
+        app.adoptions.forget(message)
         running = app.adoptions.running(message, tuple(state.active_requests))
         if running is not None:
             adopt(running, message, ack=ack, reject=reject)

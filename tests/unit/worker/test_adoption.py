@@ -111,3 +111,23 @@ def test_only_so_many_ended_runs_are_remembered() -> None:
     for number in range(3):
         adoptions.remember(FakeRequest(message(id=str(number))), settled="ack")
     assert [adoptions.ended(again(id=str(number))) for number in range(3)] == [None, "ack", "ack"]
+
+
+def test_a_redelivery_is_known_while_its_run_goes_on_and_after_it(adoptions: Adoptions) -> None:
+    running = FakeRequest(message())
+    assert adoptions.knows(again(), [running])
+    assert not adoptions.knows(again(), [])
+    adoptions.remember(running, settled="ack")
+    assert adoptions.knows(again(), [])
+
+
+def test_a_message_that_is_sent_anew_runs_again_however_its_last_run_ended(adoptions: Adoptions) -> None:
+    adoptions.remember(FakeRequest(message()), settled="reject")
+    adoptions.forget(message(connection=1))
+    assert adoptions.ended(again()) is None
+
+
+def test_a_redelivery_makes_nothing_forgotten(adoptions: Adoptions) -> None:
+    adoptions.remember(FakeRequest(message()), settled="reject")
+    adoptions.forget(again())
+    assert adoptions.ended(again()) == "reject"
