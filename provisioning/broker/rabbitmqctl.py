@@ -28,6 +28,11 @@ from provisioning.broker.objects import (
 from provisioning.broker.passwords import SALT_BYTES
 from provisioning.plan import Change, Contents, Identity, Resource
 
+#: From this version on the start script gives the tool no standard input, and `import_definitions` without a
+#: file waits for ever; a file that is the standard input is read as any other.
+FIRST_WITHOUT_STDIN = 4
+#: such a file can be opened by its owner and by root, so not by a user that a wrapper has changed to
+OWN_INPUT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, run as root or as the broker's user"
 #: characters of names that pass unchanged through any shell
 SAFE_NAME = re.compile(r"[\w.@:/+=%, -]+", re.ASCII)
 
@@ -48,6 +53,7 @@ class RabbitmqctlDoor:
         self._argv = (*argv, "--silent", "--timeout", str(timeout_seconds))
         self._environ = dict(environ) if environ is not None else None
         self._timeout = timeout_seconds + 10
+        self._imports_from: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         return f"RabbitmqctlDoor({self._argv!r})"
@@ -98,7 +104,18 @@ class RabbitmqctlDoor:
                 self._run(*deletion(change.before))
         made = document(batch, salt=lambda: os.urandom(SALT_BYTES))
         if made:
-            self._run("import_definitions", stdin=json.dumps(made))
+            source = self._stdin_argument()
+            hint = OWN_INPUT if source else None
+            self._run("import_definitions", *source, stdin=json.dumps(made), hint=hint)
+
+    def _stdin_argument(self) -> tuple[str, ...]:
+        """Return what makes `import_definitions` read its standard input, by the tool's own version."""
+        if self._imports_from is None:
+            said = self._run("version").strip()
+            major = said.partition(".")[0]
+            has_none = major.isdigit() and int(major) >= FIRST_WITHOUT_STDIN
+            self._imports_from = ("/dev/stdin",) if has_none else ()
+        return self._imports_from
 
     def _json(self, *arguments: str, refused: type[errors.ProvisioningError] = errors.ChangeRefused) -> Any:
         output = self._run(*arguments, refused=refused)
@@ -115,6 +132,7 @@ class RabbitmqctlDoor:
         *arguments: str,
         stdin: str = "",
         refused: type[errors.ProvisioningError] = errors.ChangeRefused,
+        hint: str | None = None,
     ) -> str:
         command = " ".join(self._argv)
         try:
@@ -140,7 +158,7 @@ class RabbitmqctlDoor:
                 f"`{command} {arguments[0]}` failed with exit code {done.returncode}: {_reason(done)}",
                 hint="run it as the broker's user, with the node's name and cookie"
                 if refused is errors.Unreachable
-                else None,
+                else hint,
             )
         return done.stdout
 
