@@ -9,10 +9,10 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test check unit bench fmt docs lock programs clean
+.PHONY: help demo test check unit bench fmt docs lock programs clean lab lab-status lab-down lab-clean lab-programs lab-images
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # `python3 -m venv` needs ensurepip, which Debian packs apart.
 $(STAMP): pyproject.toml constraints.txt
@@ -30,7 +30,7 @@ programs: ## install the client programs that are missing (rsync, ssh client)
 demo: $(STAMP) programs ## run the whole job end to end on a private RabbitMQ, SMTP sink and Prometheus
 	$(BIN)/fleet demo
 
-test: $(STAMP) programs check ## everything that must hold: check, then contract, integration and host tests
+test: $(STAMP) programs lab-images check ## everything that must hold: check, then contract, integration and host tests
 	$(BIN)/python -m pytest tests/contract tests/integration tests/hosts
 
 check: $(STAMP) unit ## formatting, lint, types, unit and architecture tests
@@ -43,6 +43,31 @@ unit: $(STAMP)
 
 bench: $(STAMP) programs ## compare speeds by ratios in one run
 	$(BIN)/python -m pytest -q -s tests/benchmarks
+
+# NAME=… RELEASE=3.10|4.0 BROKERS=0…5 WORKERS=0…6
+LAB := $(BIN)/python -m tests.hosts.lab
+named = $(if $(NAME),--name $(NAME))
+sized = $(if $(RELEASE),--release $(RELEASE)) $(if $(BROKERS),--brokers $(BROKERS)) $(if $(WORKERS),--workers $(WORKERS))
+
+lab: $(STAMP) lab-programs ## start a lab of hosts that goes on running: three brokers, three workers
+	@$(LAB) up $(named) $(sized)
+
+lab-status: $(STAMP) ## show the labs that run, and the images
+	@$(LAB) status
+
+lab-down: $(STAMP) ## end the lab
+	@$(LAB) down $(named)
+
+lab-clean: $(STAMP) ## remove the images of the lab
+	@$(LAB) clean
+
+# A lab needs root; as anybody else its tests are skipped, so nothing is installed for them.
+lab-programs: ## install what a lab needs (debootstrap, systemd-nspawn, ip), as root only
+	@missing=; for p in debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 ssh:openssh-client; do PATH="$$PATH:/usr/sbin:/sbin" command -v "$${p%%:*}" >/dev/null || missing="$$missing $${p##*:}"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then echo "installing$$missing"; apt-get update -qq && env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
+
+lab-images: $(STAMP) lab-programs ## build the images of the hosts that the tests use
+	$(BIN)/python -m tests.hosts
 
 fmt: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -3,21 +3,64 @@
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import requests
 
 from fleet.daemons.files import write_private
 from fleet.daemons.process import free_ports
-from fleet.daemons.rabbitmq import RabbitNode
+from fleet.secrets import Secret
+
+
+class BrokerNode(Protocol):
+    """A RabbitMQ node that tests may use: a private one of this machine, or one on a host of the lab."""
+
+    @property
+    def url(self) -> str:
+        """The AMQP URL, without user or password."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """The AMQP port."""
+        ...
+
+    @property
+    def management_url(self) -> str:
+        """The HTTP API's URL, without user or password."""
+        ...
+
+    @property
+    def admin_user(self) -> str:
+        """The administrator's name."""
+        ...
+
+    @property
+    def admin_password(self) -> Secret:
+        """The administrator's password."""
+        ...
+
+    @property
+    def admin_password_file(self) -> Path:
+        """The file that holds it."""
+        ...
+
+    @property
+    def rabbitmqctl(self) -> tuple[str, ...]:
+        """The argv that starts rabbitmqctl against this node from any environment."""
+        ...
+
+    def ctl(self, *arguments: str, timeout_seconds: float = 60) -> str:
+        """Run rabbitmqctl and return its stdout."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerVhost:
     """A vhost and the names of its two users; after ``create`` both may do everything in it."""
 
-    node: RabbitNode
+    node: BrokerNode
     name: str
     user: str
     password: str
@@ -29,7 +72,7 @@ class BrokerVhost:
     directory: Path
 
     @classmethod
-    def name_only(cls, node: RabbitNode, directory: Path) -> "BrokerVhost":
+    def name_only(cls, node: BrokerNode, directory: Path) -> "BrokerVhost":
         """Return names and a password that the broker does not know yet."""
         identity = secrets.token_hex(4)
         password = secrets.token_urlsafe(12)
@@ -49,7 +92,7 @@ class BrokerVhost:
         )
 
     @classmethod
-    def create(cls, node: RabbitNode, directory: Path) -> "BrokerVhost":
+    def create(cls, node: BrokerNode, directory: Path) -> "BrokerVhost":
         """Create the vhost, and its two users with every right in it."""
         made = cls.name_only(node, directory)
         made.api("PUT", f"vhosts/{made.name}", {})
@@ -63,7 +106,8 @@ class BrokerVhost:
     @property
     def url(self) -> str:
         """The AMQP URL with user, password and vhost, for a client library."""
-        return f"amqp://{self.user}:{quote(self.password)}@127.0.0.1:{self.node.port}/{self.name}"
+        address = self.node.url.removeprefix("amqp://")
+        return f"amqp://{self.user}:{quote(self.password)}@{address}/{self.name}"
 
     def api(self, method: str, path: str, body: object = None) -> Any:
         """Call the HTTP API as administrator; return the decoded answer, or None when it is empty."""

@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.hosts.fixtures"]
 
 
 @pytest.hookimpl(wrapper=True)

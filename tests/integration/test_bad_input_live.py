@@ -191,9 +191,9 @@ def masked(text: str, scene: Scene) -> str:
         (vhost.observer, "observer"),
         (vhost.user, "celery"),
         (vhost.name, "celery"),
-        (str(vhost.node.directory), "/run/node"),
+        (str(vhost.node.admin_password_file.parent), "/run/node"),
         (f":{vhost.node.port}", ":5672"),
-        (f":{vhost.node.management_port}", ":15672"),
+        (f":{vhost.node.management_url.rpartition(':')[2]}", ":15672"),
     ):
         text = text.replace(seen, shown)
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", text)

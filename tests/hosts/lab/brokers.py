@@ -1,0 +1,262 @@
+"""How are RabbitMQ nodes run on lab hosts, one alone or several as a cluster, and how are they hurt?
+
+release = RELEASES["4.0"]
+with Lab.start("mine", broker_specs(("mq1", "mq2", "mq3"), release)) as lab:
+    cluster = Cluster(lab, ("mq1", "mq2", "mq3"), directory)
+    cluster.boot()
+    cluster["mq2"].kill()
+"""
+
+import secrets as random
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from fleet.daemons.files import write_private
+from fleet.secrets import Secret
+from tests.certificates import Authority
+from tests.hosts.lab.broker_files import (
+    ADMIN_USER,
+    AMQP,
+    AMQPS,
+    MANAGEMENT,
+    MANAGEMENT_TLS,
+    UNIT,
+    NodeIdentity,
+    node_files,
+)
+from tests.hosts.lab.host import Host, HostSpec
+from tests.hosts.lab.lab import Lab
+from tests.hosts.lab.layers import RABBITMQ, Image
+from tests.hosts.lab.system import await_that
+
+HEALTH_SECONDS = 90.0
+BOOT_SECONDS = 180.0
+ALARM_SECONDS = 30.0
+#: what the nodes are configured with, and return to after an alarm
+MEMORY_LIMIT, DISK_LIMIT = "1GB", "50MB"
+CONSUMER_TIMEOUT_MS, CHANNEL_TICK_MS = 1_800_000, 60_000
+#: rabbitmqctl as the broker's own user: root's wrapper would pass every argument through a shell
+CTL = (
+    *("runuser", "-u", "rabbitmq", "--", "env", "--chdir=/var/lib/rabbitmq", "HOME=/var/lib/rabbitmq"),
+    "/usr/lib/rabbitmq/bin/rabbitmqctl",
+)
+#: a file that is the standard input can be opened by its owner only, so it becomes the broker's own
+CTL_SCRIPT = """\
+#!{python}
+import os, shlex, sys
+*user, tool = {ctl!r}
+there = shlex.join([*user, "sh", "-c", 'cat | "$@"', "sh", tool, *sys.argv[1:]])
+os.execv("/usr/bin/ssh", ["ssh", "-F", {config!r}, "--", {name!r}, there])
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A version of RabbitMQ, and the Debian suite that has it."""
+
+    version: str
+    suite: str
+
+
+RELEASES = {
+    "3.10": Release(version="3.10.8", suite="bookworm"),
+    "4.0": Release(version="4.0.5", suite="trixie"),
+}
+
+
+def broker_specs(names: Sequence[str], release: Release) -> tuple[HostSpec, ...]:
+    """Return the hosts on which a ``Cluster`` of these names can be made."""
+    image = Image(suite=release.suite, layers=(RABBITMQ,))
+    return tuple(HostSpec(name=name, image=image) for name in names)
+
+
+class Broker:
+    """One RabbitMQ node on a lab host, with TLS and plain listeners, the HTTP API and its own metrics."""
+
+    def __init__(self, host: Host, keyring_config: Path, directory: Path, password: Secret) -> None:
+        self.host = host
+        self.name = f"rabbit@{host.name}"
+        self.admin_user = ADMIN_USER
+        self.admin_password = password
+        self.admin_password_file = directory / "admin.password"
+        self.port = AMQP
+        script = CTL_SCRIPT.format(python=sys.executable, ctl=CTL, config=str(keyring_config), name=host.name)
+        write_private(directory / f"rabbitmqctl-{host.name}", script, mode=0o700)
+        #: the argv that starts rabbitmqctl on the host, over SSH
+        self.rabbitmqctl = (str(directory / f"rabbitmqctl-{host.name}"),)
+
+    @property
+    def url(self) -> str:
+        """The AMQP URL, without user or password."""
+        return f"amqp://{self.host.address}:{AMQP}"
+
+    @property
+    def tls_url(self) -> str:
+        """The AMQP URL over TLS; the certificate is for the host's name and address."""
+        return f"amqps://{self.host.address}:{AMQPS}"
+
+    @property
+    def management_url(self) -> str:
+        """The HTTP API's URL, without user or password."""
+        return f"http://{self.host.address}:{MANAGEMENT}"
+
+    @property
+    def management_tls_url(self) -> str:
+        """The HTTP API's URL over TLS."""
+        return f"https://{self.host.address}:{MANAGEMENT_TLS}"
+
+    def ctl(self, *arguments: str, timeout_seconds: float = 60) -> str:
+        """Run rabbitmqctl at the host's console and return its stdout. Raises LabFailed."""
+        return self.host.console(*CTL, *arguments, timeout_seconds=timeout_seconds)
+
+    def api(self, path: str) -> Any:
+        """Return the decoded answer to a GET of the HTTP API; None when there is none."""
+        login = (self.admin_user, self.admin_password.reveal())
+        try:
+            answer = requests.get(f"{self.management_url}/api/{path}", auth=login, timeout=5)
+        except requests.RequestException:
+            return None
+        return answer.json() if answer.ok else None
+
+    def running_nodes(self) -> frozenset[str]:
+        """Return the nodes that this one sees running; none when it does not answer."""
+        rows = self.api("nodes") or []
+        return frozenset(row["name"] for row in rows if row.get("running"))
+
+    def kill(self) -> None:
+        """Kill the broker at once; its host goes on, and the broker stays dead until ``restart``."""
+        self.host.console("systemctl", "kill", "--signal=KILL", UNIT)
+        await_that(lambda: not self._is_active(), f"{self.name} should be dead", timeout_seconds=30)
+
+    def stop(self) -> None:
+        """Stop the broker in order."""
+        self.host.console("systemctl", "stop", UNIT, timeout_seconds=HEALTH_SECONDS)
+
+    def restart(self) -> None:
+        """Start the broker, stopping it first where it runs, and return when it serves clients."""
+        self.host.console("systemctl", "reset-failed", UNIT, check=False)
+        self.host.console("systemctl", "restart", UNIT, timeout_seconds=HEALTH_SECONDS)
+        self.await_serving()
+
+    def await_serving(self) -> None:
+        """Return once the HTTP API says that this node runs. Raises LabFailed."""
+        await_that(
+            lambda: self.name in self.running_nodes(),
+            f"{self.name} should serve",
+            timeout_seconds=HEALTH_SECONDS,
+        )
+
+    @contextmanager
+    def memory_alarm(self) -> Iterator[None]:
+        """Raise the memory alarm: the broker reads nothing more from publishers."""
+        with self._alarm("mem_alarm", ("set_vm_memory_high_watermark", "absolute"), "1000", MEMORY_LIMIT):
+            yield
+
+    @contextmanager
+    def disk_alarm(self) -> Iterator[None]:
+        """Raise the disk alarm, as when the disk is nearly full."""
+        with self._alarm("disk_free_alarm", ("set_disk_free_limit",), "100000GB", DISK_LIMIT):
+            yield
+
+    @contextmanager
+    def consumer_timeout(self, seconds: float) -> Iterator[None]:
+        """Close channels that keep a message unacknowledged for longer; looked at each second."""
+        self._set_consumer_timeout(int(seconds * 1000), 1000)
+        try:
+            yield
+        finally:
+            self._set_consumer_timeout(CONSUMER_TIMEOUT_MS, CHANNEL_TICK_MS)
+
+    def _set_consumer_timeout(self, timeout_ms: int, tick_ms: int) -> None:
+        # Read by each channel when it is opened.
+        settings = {"consumer_timeout": timeout_ms, "channel_tick_interval": tick_ms}
+        each = [f"application:set_env(rabbit, {key}, {value})" for key, value in settings.items()]
+        self.ctl("eval", f"{', '.join(each)}.")
+
+    @contextmanager
+    def _alarm(self, field: str, command: tuple[str, ...], raised: str, cleared: str) -> Iterator[None]:
+        self.ctl(*command, raised)
+        try:
+            self._await_alarm(field, expected=True)
+            yield
+        finally:
+            self.ctl(*command, cleared)
+            self._await_alarm(field, expected=False)
+
+    def _await_alarm(self, field: str, *, expected: bool) -> None:
+        await_that(
+            lambda: (self.api(f"nodes/{self.name}") or {}).get(field) is expected,
+            f"{field} of {self.name} should be {expected}",
+            timeout_seconds=ALARM_SECONDS,
+        )
+
+    def _is_active(self) -> bool:
+        state = self.host.console("systemctl", "is-active", UNIT, check=False).strip()
+        return state not in {"failed", "inactive"}
+
+
+class Cluster:
+    """One node or several that form a cluster, with a certificate authority of their own."""
+
+    def __init__(self, lab: Lab, names: Sequence[str], directory: Path) -> None:
+        """Declare the nodes' files on the hosts ``names``, which are off; ``directory`` keeps secrets."""
+        self.names = tuple(names)
+        self.authority = Authority.create(directory)
+        self._lab = lab
+        password = Secret(random.token_urlsafe(18))
+        cookie = random.token_hex(20)
+        write_private(directory / "admin.password", password.reveal() + "\n")
+        self._nodes: dict[str, Broker] = {}
+        for name in self.names:
+            host = lab[name]
+            issued = self.authority.issue(name, host.address)
+            identity = NodeIdentity(
+                cluster=self.names,
+                cookie=cookie,
+                admin_password=password.reveal(),
+                authority=self.authority.cert.read_bytes(),
+                certificate=issued.cert.read_bytes(),
+                key=issued.key.read_bytes(),
+            )
+            host.declare(*node_files(identity))
+            self._nodes[name] = Broker(host, lab.keyring.config, directory, password)
+
+    def __getitem__(self, name: str) -> Broker:
+        """Return the node on host ``name``."""
+        return self._nodes[name]
+
+    @property
+    def nodes(self) -> tuple[Broker, ...]:
+        """Every node, running or not."""
+        return tuple(self._nodes.values())
+
+    def boot(self) -> None:
+        """Switch on the hosts that are off and return once all nodes see each other. Raises LabFailed."""
+        self._lab.boot(*self.names, timeout_seconds=BOOT_SECONDS)
+        self.await_healthy()
+
+    def await_healthy(self) -> None:
+        """Return once every node sees every node running. Raises LabFailed."""
+        wanted = frozenset(node.name for node in self.nodes)
+        for node in self.nodes:
+            await_that(
+                lambda node=node: node.running_nodes() == wanted,  # type: ignore[misc]
+                f"{node.name} should see {', '.join(sorted(wanted))}",
+                timeout_seconds=HEALTH_SECONDS,
+            )
+
+    def partition(self, minority: Sequence[str], *with_minority: str) -> None:
+        """Cut ``minority`` (and the hosts ``with_minority``) off from the other nodes only."""
+        majority = [name for name in self.names if name not in minority]
+        self._lab.partition((*minority, *with_minority), majority)
+
+    def heal(self, *with_minority: str) -> None:
+        """Undo ``partition`` and return once the cluster is whole."""
+        self._lab.heal(*self.names, *with_minority)
+        self.await_healthy()

@@ -1,0 +1,126 @@
+"""Which processes belong to a host, and how are all of them ended, whatever became of their parents?
+
+Each host has a control group of its own. No process inside can leave it, so it is the one true list of what
+a host runs, and it outlives the process that made it. (It also keeps the systemds of several hosts out of
+each other's way, which would otherwise all manage the same group.)
+"""
+
+import os
+import select
+import time
+from pathlib import Path
+
+from tests.hosts.lab.system import LabFailed, await_that, cgroup_roots
+
+PARENT = "fleet-lab"
+END_SECONDS = 30
+
+
+class ControlGroup:
+    """The group of ``name`` (such as ``lab/alpha``) in every hierarchy that systemd uses."""
+
+    def __init__(self, name: str) -> None:
+        self._directories = tuple(root / PARENT / name for root in cgroup_roots())
+
+    @property
+    def entrances(self) -> tuple[str, ...]:
+        """The files that a process writes 0 to in order to enter."""
+        return tuple(str(directory / "cgroup.procs") for directory in self._directories)
+
+    def create(self) -> None:
+        """Make the group, if it does not exist."""
+        for directory in self._directories:
+            directory.mkdir(parents=True, exist_ok=True)
+
+    def pids(self) -> list[int]:
+        """Return the living processes in it and in the groups below."""
+        found: list[int] = []
+        for procs in self._directories[0].rglob("cgroup.procs"):
+            found += [int(line) for line in _lines(procs)]
+        return found
+
+    def memory_bytes(self) -> int:
+        """Return the memory of its processes, of shared pages a fair part each."""
+        return sum(_proportional_bytes(pid) for pid in self.pids())
+
+    def kill(self) -> None:
+        """Kill everything in it and return when nothing is left. Raises LabFailed."""
+        events = self._directories[0] / "cgroup.events"
+        if not events.exists():
+            return
+        (self._directories[0] / "cgroup.kill").write_text("1", encoding="ascii")
+        deadline = time.monotonic() + END_SECONDS
+        with events.open() as handle:
+            while "populated 1" in _again(handle.fileno()):
+                # The kernel announces a change of this file as an exceptional condition.
+                changed = select.select([], [], [handle], max(0.0, deadline - time.monotonic()))[2]
+                if not changed:
+                    raise LabFailed(f"processes {self.pids()} would not end")
+
+    def delete(self) -> None:
+        """Remove the group and those below, which must be empty; and the lab's parent group, if it is."""
+        for directory in self._directories:
+            for below in sorted((path for path in directory.rglob("*") if path.is_dir()), reverse=True):
+                _remove(below)
+            _remove(directory)
+        for root in cgroup_roots():
+            for above in (*self._above(root), root / PARENT):
+                _remove_if_empty(above)
+
+    def _above(self, root: Path) -> list[Path]:
+        return [
+            parent
+            for directory in self._directories
+            if directory.is_relative_to(root)
+            for parent in directory.parents
+            if parent.is_relative_to(root / PARENT)
+        ]
+
+
+def groups(lab: str) -> list[str]:
+    """Return the names of the groups that exist for ``lab``, such as ``lab/alpha``."""
+    found = {
+        f"{lab}/{path.name}"
+        for root in cgroup_roots()
+        for path in (root / PARENT / lab).glob("*")
+        if path.is_dir()
+    }
+    return sorted(found)
+
+
+def _again(descriptor: int) -> str:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return os.read(descriptor, 4096).decode()
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").split()
+    except OSError:
+        return []
+
+
+def _remove(directory: Path) -> None:
+    if directory.exists():
+        # A killed process lingers in the older hierarchy for a moment after it has left the newer one.
+        await_that(
+            lambda: _remove_if_empty(directory), f"{directory} should be empty", timeout_seconds=END_SECONDS
+        )
+
+
+def _remove_if_empty(directory: Path) -> bool:
+    try:
+        directory.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _proportional_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

@@ -1,0 +1,42 @@
+"""What can an image be made of? Words only."""
+
+from dataclasses import dataclass
+
+from tests.hosts.lab.mirror import SUITES
+from tests.hosts.lab.system import LabFailed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """What is put on top of the layers below."""
+
+    name: str
+    #: Debian packages
+    packages: tuple[str, ...] = ()
+    #: a pip requirements file with hashes, installed into a virtual environment at /opt/fleet
+    requirements: str = ""
+
+
+BASE = Layer(
+    name="base",
+    packages=(
+        *("systemd", "systemd-sysv", "dbus", "openssh-server", "python3", "python3-venv"),
+        *("sudo", "iproute2", "rsync", "procps"),
+    ),
+)
+RABBITMQ = Layer(name="rabbitmq", packages=("rabbitmq-server",))
+PROMETHEUS = Layer(name="prometheus", packages=("prometheus",))
+POSTFIX = Layer(name="postfix", packages=("postfix",))
+POSTGRES = Layer(name="postgres", packages=("postgresql",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A suite and the layers above its base, lowest first."""
+
+    suite: str
+    layers: tuple[Layer, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.suite not in SUITES:
+            raise LabFailed(f"no images of Debian `{self.suite}`", hint=f"one of: {', '.join(SUITES)}")
