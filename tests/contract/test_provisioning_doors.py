@@ -12,7 +12,6 @@ import pytest
 import requests
 
 from fleet import fleetfile
-from fleet.daemons.rabbitmq import RabbitNode
 from fleet.ops.provision import DoorName, plan_broker, provision_broker
 from provisioning import render
 from provisioning.apply import Door, Report, apply, plan_against
@@ -33,7 +32,7 @@ from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.resource import Arguments
 from provisioning.broker.state import State
 from provisioning.plan import Resource
-from tests.broker import BrokerVhost, hosts_and_workers
+from tests.broker import BrokerNode, BrokerVhost, hosts_and_workers
 from tests.broker_model import ModelDoor, state
 from tests.unit.provisioning.states import POOL
 
@@ -44,7 +43,7 @@ MARK = "contract"
 class Place:
     """A vhost and a prefix of user names that are this test's own."""
 
-    node: RabbitNode
+    node: BrokerNode
     name: str
 
     def door(self, name: str = "http") -> Door:
@@ -91,8 +90,8 @@ def told(resource: Resource) -> str:
 
 
 @pytest.fixture
-def place(rabbit: RabbitNode) -> Iterator[Place]:
-    made = Place(node=rabbit, name=f"doors-{secrets.token_hex(4)}")
+def place(each_broker: BrokerNode) -> Iterator[Place]:
+    made = Place(node=each_broker, name=f"doors-{secrets.token_hex(4)}")
     try:
         yield made
     finally:
@@ -100,8 +99,8 @@ def place(rabbit: RabbitNode) -> Iterator[Place]:
         left = plan_against(state([], mark=made.name), door.observe(), door, prune=True)
         apply(left, door, pause=lambda _: None)
         requests.delete(
-            f"{rabbit.management_url}/api/vhosts/{quote(made.name, safe='')}",
-            auth=(rabbit.admin_user, rabbit.admin_password.reveal()),
+            f"{each_broker.management_url}/api/vhosts/{quote(made.name, safe='')}",
+            auth=(each_broker.admin_user, each_broker.admin_password.reveal()),
             timeout=20,
         )
 
@@ -270,9 +269,9 @@ def test_a_document_of_definitions_that_was_exported_is_the_state_that_is_there(
     assert {told(r) for r in parse(exported) if place.owns(r)} == place.seen()
 
 
-@pytest.mark.usefixtures("vhost")
+@pytest.mark.usefixtures("each_vhost")
 def test_the_delayed_delivery_topology_is_the_one_that_celery_declares(
-    vhost: BrokerVhost, fleet_file: Path, place: Place
+    each_vhost: BrokerVhost, fleet_file: Path, place: Place
 ) -> None:
     from kombu import Connection
     from kombu import Exchange as KombuExchange
@@ -280,7 +279,7 @@ def test_the_delayed_delivery_topology_is_the_one_that_celery_declares(
     from kombu.transport import native_delayed_delivery as native
 
     tasks = KombuExchange("fleet.tasks", type="topic")
-    with Connection(vhost.url) as connection:
+    with Connection(each_vhost.url) as connection:
         native.declare_native_delayed_delivery_exchanges_and_queues(connection, "quorum")
         queue = KombuQueue(
             "fleet.email",
@@ -300,5 +299,5 @@ def test_the_delayed_delivery_topology_is_the_one_that_celery_declares(
 
     ours = delayed(place.name, lambda text: "celery_delayed" in text and "topic permission" not in text)
     ours = {text for text in ours if "permission" not in text and ("#.fleet" not in text or "email" in text)}
-    celerys = delayed(vhost.name, lambda text: "celery_delayed" in text)
+    celerys = delayed(each_vhost.name, lambda text: "celery_delayed" in text)
     assert ours == celerys
