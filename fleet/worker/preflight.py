@@ -5,13 +5,13 @@ Only existence is asked: whether a queue is of the right kind is for ``fleet pro
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from amqp.exceptions import AMQPError, ChannelError, NotFound
 
 from fleet.connection import Target, connect
-from fleet.errors import BrokerRefused, BrokerUnreachable
+from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError
 from fleet.worker.context import WorkerContext
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,23 @@ def look_for_queues(context: WorkerContext) -> None:
         raise BrokerRefused(
             f"vhost `{context.fleet.broker.vhost}` has no queue {names}", hint="run `fleet provision broker`"
         )
+
+
+def ready_messages(context: WorkerContext, queues: Iterable[str]) -> int | None:
+    """Return how many messages are ready in ``queues`` together, or None where the broker does not say."""
+    if context.is_redis:
+        return None
+    try:
+        connection = connect(context.target("watchdog"))
+    except FleetError:
+        return None
+    try:
+        channel = connection.channel()
+        return sum(int(channel.queue_declare(name, passive=True).message_count) for name in queues)
+    except (OSError, AMQPError):
+        return None
+    finally:
+        _close(connection)
 
 
 def _close(connection: Any) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from celery import signals
@@ -17,15 +18,14 @@ from fleet.routes import allows
 from fleet.worker.app import build_app
 from fleet.worker.application import FleetCelery
 from fleet.worker.context import WorkerContext
+from fleet.worker.guard import INTERRUPTED, Doors, Guard
 from fleet.worker.health import WorkerHealth
 from fleet.worker.logs import ignore_advice, log_to_stderr
-from fleet.worker.preflight import WAIT_SECONDS, await_broker, look_for_queues
+from fleet.worker.preflight import WAIT_SECONDS, await_broker, look_for_queues, ready_messages
 from fleet.worker.supervise import end_with_parent
 from fleet.worker.telemetry import Telemetry
 from fleet.worker.tracing import TaskTracer
-
-#: exit code after Ctrl-C
-INTERRUPTED = 130
+from fleet.worker.watchdog import LIMIT_SECONDS, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ class WorkerOptions:
     metrics: bool = True
     #: how long to wait for a broker at the start
     wait_seconds: float = WAIT_SECONDS
+    #: end when nothing gets on for this long; 0 means never
+    watchdog_seconds: float = LIMIT_SECONDS
 
 
 def run_worker(context: WorkerContext, options: WorkerOptions) -> int:
@@ -62,7 +64,7 @@ def run_worker(context: WorkerContext, options: WorkerOptions) -> int:
     _export(app, registry, health)
     server = _serve(context, registry, health, options)
     try:
-        return _work(app, health, journal, loglevel=options.loglevel)
+        return _work(app, health, journal, options)
     finally:
         for each in (journal, server):
             if each is not None:
@@ -108,9 +110,9 @@ def _tell_ready(context: WorkerContext) -> None:
     log.info("consuming", extra={"event": "worker_ready", "fields": fields})
 
 
-def _work(app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None, *, loglevel: str) -> int:
-    asked_by: list[str] = []
-
+def _work(
+    app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None, options: WorkerOptions
+) -> int:
     def ready(sender: Any, **extra: Any) -> None:
         del extra
         health.watch(sender)
@@ -120,16 +122,11 @@ def _work(app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None,
             # Not before: the children that are forked at the start have no thread of it.
             journal.start()
 
-    def draining(sig: str, **extra: Any) -> None:
-        del extra
-        health.draining = True
-        asked_by.append(sig)
-
     signals.worker_ready.connect(ready, weak=False)
-    signals.worker_shutting_down.connect(draining, weak=False)
-    worker = app.Worker(
+    guard = _guard(app, health, journal, options)
+    worker = _worker_class(app, guard)(
         hostname=app.fleet_context.node_name,
-        loglevel=loglevel.upper(),
+        loglevel=options.loglevel.upper(),
         quiet=True,
         # They would broadcast every two seconds to every other worker, and say nothing that is asked here.
         without_gossip=True,
@@ -137,4 +134,29 @@ def _work(app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None,
         without_heartbeat=True,
     )
     worker.start()
-    return INTERRUPTED if "SIGINT" in asked_by else int(worker.exitcode or 0)
+    guard.close()
+    return INTERRUPTED if app.stopping.is_interrupted else int(worker.exitcode or 0)
+
+
+def _worker_class(app: FleetCelery, guard: Guard) -> Any:
+    class FleetWorker(app.Worker):  # type: ignore[misc, name-defined]  # celery ships no types
+        """Celery's worker, which ends as ``fleet.worker.stop`` says."""
+
+        def install_platform_tweaks(self, worker: Any) -> None:
+            """Take the signals over from Celery, before anything has been started."""
+            super().install_platform_tweaks(worker)
+            app.stopping.listen()
+            guard.start(worker)
+
+    return FleetWorker
+
+
+def _guard(
+    app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None, options: WorkerOptions
+) -> Guard:
+    doors = Doors(
+        ready_messages=partial(ready_messages, app.fleet_context),
+        last_words=journal.close if journal is not None else lambda: None,
+    )
+    watchdog = Watchdog(options.watchdog_seconds) if options.watchdog_seconds else None
+    return Guard(app, health, doors, watchdog=watchdog)

@@ -175,7 +175,14 @@ class RawPublisher:
         self._connection.collect()
 
 
-def shop_body(*hosts: str, delivery_limit: int = 20, max_runtime: str = "60s", user: str = "web") -> str:
+def shop_body(
+    *hosts: str,
+    delivery_limit: int = 20,
+    max_runtime: str = "60s",
+    user: str = "web",
+    stop_timeout: str = "60s",
+    pool: str = "prefork",
+) -> str:
     """Return the fleet file's tables for a shop on ``hosts``."""
     slow_port, shared_port = free_ports(2)
     tables: Sequence[str] = [
@@ -207,14 +214,17 @@ per_host = true
 [workers.shared]
 hosts = ["*"]
 queues = ["shop"]
+pool = "{pool}"
 concurrency = 2
 metrics_port = {shared_port}
+stop_timeout = "{stop_timeout}"
 
 [workers.slow]
 hosts = ["*"]
 queues = ["slow"]
 concurrency = 1
 metrics_port = {slow_port}
+stop_timeout = "{stop_timeout}"
 
 [tasks]
 imports = ["probe_tasks"]
