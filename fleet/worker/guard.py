@@ -56,6 +56,8 @@ class Guard:
         self._watchdog = watchdog
         self._worker: Any = None
         self._over = threading.Event()
+        #: it has ended the worker because it got nowhere
+        self.found_stuck = False
 
     @property
     def _stopping(self) -> Stopping:
@@ -93,6 +95,7 @@ class Guard:
                 self._watchdog.answered(self._ready(), now=time.monotonic())
             case Stuck(reason=reason):
                 log.critical("%s: ending, to be started again", reason, extra={"event": "worker_stuck"})
+                self.found_stuck = True
                 state.should_terminate = FAILED
                 self._close_in_order(FAILED)
 

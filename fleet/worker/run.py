@@ -18,7 +18,7 @@ from fleet.routes import allows
 from fleet.worker.app import build_app
 from fleet.worker.application import FleetCelery
 from fleet.worker.context import WorkerContext
-from fleet.worker.guard import INTERRUPTED, Doors, Guard
+from fleet.worker.guard import FAILED, INTERRUPTED, Doors, Guard
 from fleet.worker.health import WorkerHealth
 from fleet.worker.logs import ignore_advice, log_to_stderr
 from fleet.worker.preflight import WAIT_SECONDS, await_broker, look_for_queues, ready_messages
@@ -135,6 +135,8 @@ def _work(
     )
     worker.start()
     guard.close()
+    if guard.found_stuck:
+        return FAILED
     return INTERRUPTED if app.stopping.is_interrupted else int(worker.exitcode or 0)
 
 
