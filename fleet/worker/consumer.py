@@ -12,6 +12,7 @@ from typing import Any
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
+from fleet.worker.broker import has_control_queue_to_itself, version_of, warnings
 from fleet.worker.connection import COMPRESSION
 from fleet.worker.drain import awaits_adoption, cancel_consumers, give_back
 from fleet.worker.gate import NOT_UNDERSTOOD, Admit, Gate, Postpone, Reason, Refuse, Verdict
@@ -56,7 +57,16 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
         connection = super().connect()
         self.loop_tick = time.time()
         self.drained, self._held = False, frozenset()
+        if not self.app.fleet_context.is_redis:
+            self._heed_version(version_of(connection.connection.server_properties))
         return connection
+
+    def _heed_version(self, version: tuple[int, ...]) -> None:
+        self.app.control.mailbox.queue_exclusive = has_control_queue_to_itself(version)
+        fields = {"version": ".".join(map(str, version)) or "unknown"}
+        log.info("connected", extra={"event": "broker_connected", "fields": fields})
+        for warning in warnings(version, self.app.fleet_context.declared_queues):
+            log.warning("%s", warning, extra={"event": "delivery_limit_too_low"})
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Note every second that the event loop turns; Celery calls this for each connection."""

@@ -36,6 +36,10 @@ class Cable:
         self._cut.set()
         self.pull()
 
+    def mend(self) -> None:
+        """Let connections through again after ``cut``."""
+        self._cut.clear()
+
     def pull(self) -> None:
         """End every connection that goes through the cable now; later ones work again."""
         self._pull.set()
@@ -75,21 +79,27 @@ class Cable:
             self._spawn(self._relay, worker, socket.create_connection(("127.0.0.1", self._broker_port)))
 
     def _relay(self, worker: socket.socket, broker: socket.socket) -> None:
-        frames = Frames()
+        frames, lost = Frames(), False
         with worker, broker, selectors.DefaultSelector() as selector:
             selector.register(worker, selectors.EVENT_READ, broker)
             selector.register(broker, selectors.EVENT_READ, worker)
             with contextlib.suppress(OSError):
                 while not (self._closing.is_set() or self._pull.is_set()):
+                    # Bytes that were lost cannot be made good: such a connection stays dumb on both sides.
+                    lost = lost or self.silent.is_set()
                     for key, _ in selector.select(0.05):
                         source = key.fileobj
                         assert isinstance(source, socket.socket)
                         data = source.recv(CHUNK)
+                        if not data and lost and source is worker:
+                            # The broker is not told, and must find out by itself.
+                            selector.unregister(worker)
+                            continue
                         if not data:
                             return
                         if source is broker:
                             data = frames.without_messages(data, mute=self.mute.is_set())
-                        if not (self.silent.is_set() or (source is worker and self.deaf.is_set())):
+                        if not (lost or (source is worker and self.deaf.is_set())):
                             key.data.sendall(data)
 
 

@@ -47,7 +47,7 @@ def test_a_long_task_outlives_a_power_cut_of_its_broker(
         shop.release()
         shop.expect("end")
         eventually(lambda: shop.depth("fleet.slow.alpha") == 0)
-        assert len(shop.notes("start")) == 1
+        assert len(shop.notes("start")) == len(shop.notes("end")) == 1
         assert "Warning" not in shop.worker_logs()
 
 
