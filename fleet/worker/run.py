@@ -2,15 +2,22 @@
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from celery import signals
 from prometheus_client import CollectorRegistry
 
+from fleet.certificates import certificate_warnings
 from fleet.journal import JournalWriter
 from fleet.login import login_of
-from fleet.metrics.collectors import register_declared, register_ledger, register_worker
+from fleet.metrics.collectors import (
+    register_certificates,
+    register_declared,
+    register_ledger,
+    register_worker,
+)
 from fleet.metrics.registry import new_registry
 from fleet.metrics.server import MetricsServer
 from fleet.metrics.tasks import TaskMetrics
@@ -53,6 +60,8 @@ def run_worker(context: WorkerContext, options: WorkerOptions) -> int:
     end_with_parent(context.environ)
     log_to_stderr(options.loglevel)
     app = build_app(context)
+    for warning in certificate_warnings(context.fleet.broker.tls, datetime.now(UTC)):
+        log.warning("%s", warning, extra={"event": "certificate_ends"})
     await_broker(lambda: look_for_queues(context), wait_seconds=options.wait_seconds)
     if options.trace_tasks:
         TaskTracer().install()
@@ -86,6 +95,7 @@ def _export(app: FleetCelery, registry: CollectorRegistry, health: WorkerHealth)
                 metrics.prepare(task, queue_name)
     register_worker(registry, health.snapshot)
     register_declared(registry, context.fleet)
+    register_certificates(registry, context.fleet.broker.tls)
     register_ledger(registry, context.fleet.state_dir, host=context.host)
 
 

@@ -29,6 +29,13 @@ if "PROBE_BLOCK" in os.environ:
         sender.timer.call_after(1, time.sleep, (600,))
 
 
+if "PROBE_RELEASE" in os.environ:
+
+    @shared_task(name="probe.added")
+    def added(word: str) -> None:
+        note("added", word)
+
+
 @shared_task(name="probe.ok")
 def ok(word: str = "ok", **hidden: object) -> str:
     note("ok", word)

@@ -61,6 +61,29 @@ def test_a_task_that_kills_its_child_runs_again_up_to_the_delivery_limit(
     eventually(lambda: shop.metric("shared", "fleet_tasks_finished_total", outcome="lost") == 3)
 
 
+def test_a_task_that_only_the_next_release_knows_waits_as_a_dead_letter_and_runs_when_sent_again(
+    make_shop: Callable[..., Shop],
+) -> None:
+    shop = make_shop("alpha", "beta")
+    old = shop.start("shared", host="alpha")
+    task_id = shop.send("probe.added", "early", queue="shop")
+    (letter,) = shop.dead_letters("shop", at_least=1)
+    headers = letter["properties"]["headers"]
+    assert (headers["id"], headers["task"]) == (task_id, "probe.added")
+    assert headers["fleet_refused_reason"] == "unknown_task"
+    assert "no code for task `probe.added`" in headers["fleet_refused_detail"]
+    assert old.is_alive()
+
+    shop.start("shared", host="beta", PROBE_RELEASE="2")
+    old.stop()
+    web = shop.publisher()
+    kept = {name: value for name, value in headers.items() if not name.startswith(("fleet_refused_", "x-"))}
+    where = {"exchange": headers["fleet_refused_exchange"], "key": headers["fleet_refused_routing_key"]}
+    web.publish(kept, letter["payload"].encode(), **where)
+    web.close()
+    shop.expect("added", "early")
+
+
 def test_a_task_beyond_its_queues_limit_is_killed_and_dead_lettered_at_once_whatever_its_message_asks(
     make_shop: Callable[..., Shop],
 ) -> None:
