@@ -140,6 +140,18 @@ class Shop:
         """Let the broker close every connection of this vhost."""
         self.vhost.node.ctl("close_all_connections", "--vhost", self.vhost.name, "closed by a test")
 
+    def admin_connection(self) -> amqp.Connection:
+        """Return a connection that may do everything in the vhost."""
+        node = self.vhost.node
+        connection = amqp.Connection(
+            host=f"127.0.0.1:{node.port}",
+            userid=node.admin_user,
+            password=node.admin_password.reveal(),
+            virtual_host=self.vhost.name,
+        )
+        connection.connect()
+        return connection
+
     def publisher(self) -> "RawPublisher":
         """Return a connection as user ``web``, who may enqueue into queue ``shop`` and nothing else."""
         return RawPublisher(self.vhost.node.port, self.vhost.name, f"web-{self.vhost.name}")

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import amqp
 import pytest
 
 from fleet.daemons.rabbitmq import RabbitNode
@@ -55,7 +54,7 @@ def test_a_worker_whose_mailbox_is_held_by_a_dead_connection_comes_back_when_it_
         shop.send("probe.hold", queue="slow", host="alpha")
         shop.expect("start")
         cable.cut()
-        with closing(admin_connection(shop)) as connection:
+        with closing(shop.admin_connection()) as connection:
             channel = connection.channel()
             mailbox = "slow-a@alpha.celery.pidbox"
             eventually(lambda: mailbox not in queues(shop), what="the worker's own mailbox is gone")
@@ -89,18 +88,6 @@ def test_a_connection_that_is_open_and_dumb_is_given_up_and_the_task_runs_once(s
         eventually(lambda: shop.depth("fleet.slow.alpha") == 0)
         worker.stop()
     assert len(shop.notes("start")) == len(shop.notes("end")) == 1
-
-
-def admin_connection(shop: Shop) -> amqp.Connection:
-    node = shop.vhost.node
-    connection = amqp.Connection(
-        host=f"127.0.0.1:{node.port}",
-        userid=node.admin_user,
-        password=node.admin_password.reveal(),
-        virtual_host=shop.vhost.name,
-    )
-    connection.connect()
-    return connection
 
 
 def queues(shop: Shop) -> str:
