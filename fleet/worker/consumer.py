@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from celery import signals
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
@@ -197,6 +198,8 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
         if context.is_long and awaits_adoption(self):
             return
         self.drained = True
+        # Celery's own handlers, which ours replace, would send it.
+        signals.worker_shutting_down.send(sender=self.hostname, sig="SIGTERM", how="Warm", exitcode=0)
         cancel_consumers(self, is_redis=context.is_redis)
         fields = {
             "given_back": give_back(self),

@@ -143,8 +143,10 @@ def _work(
         without_mingle=True,
         without_heartbeat=True,
     )
-    worker.start()
-    guard.close()
+    try:
+        worker.start()
+    finally:
+        guard.close()
     if guard.found_stuck:
         return FAILED
     return INTERRUPTED if app.stopping.is_interrupted else int(worker.exitcode or 0)
