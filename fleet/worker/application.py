@@ -47,8 +47,7 @@ class FleetCelery(Celery):  # type: ignore[misc]  # celery ships no types
             for declared in context.declared_queues
             if declared.name == queue.queue
         }
-        long = (name for name, queue in self.declared_queues.items() if queue.long)
-        self.adoptions = Adoptions(long)
+        self.adoptions = Adoptions(self.declared_queues if context.adopts else ())
         self.telemetry = Telemetry()
         self.stopping = Stopping(context.worker.stop_timeout_seconds)
         self.handover = Handover(lambda: ConfirmedChannel(context.target("handover")))

@@ -195,7 +195,7 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
 
     def _drain(self) -> None:
         context = self.app.fleet_context
-        if context.is_long and awaits_adoption(self):
+        if context.adopts and awaits_adoption(self):
             return
         self.drained = True
         # Celery's own handlers, which ours replace, would send it.

@@ -95,6 +95,12 @@ def hold(word: str = "x") -> None:
     note("end", word)
 
 
+@shared_task(name="probe.limited", rate_limit="1/h")
+def limited(word: str) -> None:
+    note("start", word)
+    note("end", word)
+
+
 @shared_task(name="probe.stubborn")
 def stubborn() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
@@ -98,6 +99,28 @@ def test_a_task_that_ignores_its_end_is_killed_after_a_grace_or_at_one_more_sign
     eventually(lambda: shop.depth("fleet.shop") == 1)
 
 
+def test_what_waits_for_a_rate_limit_or_for_its_time_is_given_back(make_shop: Callable[..., Shop]) -> None:
+    shop = make_shop("alpha", "beta")
+    leaving = shop.start("shared", host="alpha")
+    for word in ("first", "second", "third"):
+        shop.send("probe.limited", word)
+    soon = datetime.now(UTC) + timedelta(seconds=8)
+    web = shop.publisher()
+    headers = {"lang": "py", "task": "probe.ok", "id": "1", "retries": 0, "eta": soon.isoformat()}
+    web.publish(headers, [["due"], {}, {}])
+    web.close()
+    shop.expect("end", "first")
+    eventually(lambda: shop.metric("shared", "fleet_tasks_received_total") == 4)
+    leaving.signal(TERM)
+    assert ends(leaving, seconds=5) == 0
+    assert "given_back=3" in shop.worker_logs()
+    assert not shop.notes("ok")
+    shop.start("shared", host="beta")
+    shop.expect("ok", "due")
+    shop.expect("end", "second")
+    assert runs(shop, "second") == (1, 1)
+
+
 @pytest.mark.parametrize("number", [TERM, INT])
 def test_an_idle_worker_ends_soon(shop: Shop, number: signal.Signals) -> None:
     worker = shop.start()
@@ -181,7 +204,7 @@ def test_a_supervisor_drains_all_its_workers(shop: Shop) -> None:
     eventually(lambda: shop.depth("fleet.shop") == shop.depth("fleet.slow.alpha") == 0)
 
 
-@pytest.mark.parametrize("signals", [(TERM,), (TERM, TERM), (INT, INT), (QUIT,)], ids=str)
+@pytest.mark.parametrize("signals", [(TERM,), (INT, INT), (QUIT,)], ids=str)
 def test_a_supervisor_passes_deadline_second_signal_and_quit_on(
     make_shop: Callable[..., Shop], signals: tuple[signal.Signals, ...]
 ) -> None:
