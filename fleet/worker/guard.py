@@ -74,17 +74,23 @@ class Guard:
 
     def _run(self) -> None:
         while not self._over.wait(POLL_SECONDS):
-            stage = self._stopping.stage
-            self._health.draining = stage > Stage.RUN
-            match stage:
-                case Stage.RUN:
-                    self._watch()
-                case Stage.DRAIN:
-                    self._end_when_idle()
-                case Stage.CUT:
-                    self._cut()
-                case Stage.ABANDON:
-                    self._leave(self._code())
+            try:
+                self._look()
+            except Exception:  # whatever goes wrong in one look, the next one must follow
+                log.exception("the guard stumbled", extra={"event": "guard_stumbled"})
+
+    def _look(self) -> None:
+        stage = self._stopping.stage
+        self._health.draining = stage > Stage.RUN
+        match stage:
+            case Stage.RUN:
+                self._watch()
+            case Stage.DRAIN:
+                self._end_when_idle()
+            case Stage.CUT:
+                self._cut()
+            case Stage.ABANDON:
+                self._leave(self._code())
 
     def _watch(self) -> None:
         consumer = self._consumer()
@@ -121,11 +127,11 @@ class Guard:
     def _end_when_idle(self) -> None:
         consumer = self._consumer()
         is_closed = consumer is None or consumer.drained or not self._health.snapshot().connected
-        if is_closed and not tuple(state.active_requests) and state.should_stop is None:
+        if is_closed and not len(state.active_requests) and state.should_stop is None:
             state.should_stop = DONE
 
     def _cut(self) -> None:
-        running = len(tuple(state.active_requests))
+        running = len(state.active_requests)
         fields = {"running": running, "signal": signal.Signals(self._stopping.last_signal).name}
         log.warning(
             "stopping what runs; it is delivered again",
