@@ -14,7 +14,7 @@ from types import MappingProxyType
 import amqp
 from amqp.exceptions import AMQPError, ConnectionForced
 
-from fleet.certificates import certificate_warnings
+from fleet.certificates import certificates
 from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError, UsageError
 from fleet.login import Login
 from fleet.model import Broker, Node, Tls
@@ -22,6 +22,18 @@ from fleet.model import Broker, Node, Tls
 #: replies with which a broker refuses the login or the vhost
 ACCESS_REFUSED = 403
 NOT_ALLOWED = 530
+#: what a node says of the client's certificate → what that means
+_CLIENT_CERTIFICATE_ALERTS: Mapping[str | None, str] = MappingProxyType(
+    {
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it asks for a client certificate (`broker.tls.cert` and `key`)",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that the client certificate has expired",
+        "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority that signed the client certificate",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE": "it refused the TLS handshake; it may ask for a client certificate",
+        "SSLV3_ALERT_BAD_CERTIFICATE": "it does not accept the client certificate",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept the client certificate",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "the client certificate is not made for clients",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +47,6 @@ class Timeouts:
     #: one write into a full socket
     write_seconds: float = 5.0
 
-
-#: what a node says of the client's certificate → what that means
-_CLIENT_CERTIFICATE_ALERTS: Mapping[str | None, str] = MappingProxyType(
-    {
-        "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it asks for a client certificate (`broker.tls.cert` and `key`)",
-        "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that the client certificate has expired",
-        "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority that signed the client certificate",
-        "SSLV3_ALERT_HANDSHAKE_FAILURE": "it refused the TLS handshake; it may ask for a client certificate",
-        "SSLV3_ALERT_BAD_CERTIFICATE": "it does not accept the client certificate",
-        "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept the client certificate",
-        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "the client certificate is not made for clients",
-    }
-)
 
 DEFAULT_TIMEOUTS = Timeouts()
 
@@ -192,7 +191,8 @@ def _broken_off(error: OSError, tls: Tls | None) -> str:
 
 
 def _ended(tls: Tls | None) -> tuple[str, ...]:
+    now = datetime.now(UTC)
     try:
-        return certificate_warnings(tls, datetime.now(UTC))
+        return tuple(each.warning(now) or "" for each in certificates(tls) if each.end < now)
     except UsageError as error:
         return (error.message,)

@@ -7,8 +7,7 @@ Pure: what the broker says about itself in, facts out. Policies that differ by v
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from fleet.model import Queue
-from fleet.topology import CONSUMER_TIMEOUT_SINCE
+from fleet.model import CONSUMER_TIMEOUT_SINCE, Queue
 
 #: first version that may refuse queues which are neither durable nor of one connection
 SHARED_TRANSIENT_UNTIL = (4, 0)

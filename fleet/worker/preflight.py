@@ -6,11 +6,12 @@ Only existence is asked: whether a queue is of the right kind is for ``fleet pro
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from amqp.exceptions import AMQPError, ChannelError, NotFound
 
-from fleet.connection import Target, connect
+from fleet.connection import Target, Timeouts, connect
 from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError
 from fleet.worker.context import WorkerContext
 
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 #: how long a worker waits for a broker at its start before it gives up
 WAIT_SECONDS = 30.0
 RETRY_SECONDS = 2.0
+#: for a look that holds up whoever waits for it
+BRIEF = Timeouts(connect_seconds=2.0, read_seconds=2.0, write_seconds=2.0)
 
 
 def await_broker(
@@ -74,7 +77,7 @@ def ready_messages(context: WorkerContext, queues: Iterable[str]) -> int | None:
     if context.is_redis:
         return None
     try:
-        connection = connect(context.target("watchdog"))
+        connection = connect(replace(context.target("watchdog"), timeouts=BRIEF))
     except FleetError:
         return None
     try:

@@ -48,11 +48,14 @@ def stage_of(asked: Iterable[Asked], *, now: float, stop_seconds: float) -> Stag
     for each in asked:
         if stage is Stage.RUN:
             began = each.at
+        reached = _after_deadline(stage, each.at - began, stop_seconds)
         least = Stage.CUT if each.number == signal.SIGQUIT else Stage.DRAIN
-        stage = Stage(min(Stage.ABANDON, max(stage + 1, least)))
-    if stage is Stage.DRAIN and now - began >= stop_seconds:
-        return Stage.CUT
-    return stage
+        stage = Stage(min(Stage.ABANDON, max(reached + 1, least)))
+    return _after_deadline(stage, now - began, stop_seconds)
+
+
+def _after_deadline(stage: Stage, lasted: float, stop_seconds: float) -> Stage:
+    return Stage.CUT if stage is Stage.DRAIN and lasted >= stop_seconds else stage
 
 
 class Stopping:

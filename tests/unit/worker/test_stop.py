@@ -38,6 +38,11 @@ def test_a_drain_is_cut_short_at_its_deadline() -> None:
     assert stage_of(asked(TERM, at=10), now=70, stop_seconds=60) is Stage.CUT
 
 
+def test_a_signal_after_the_deadline_ends_at_once() -> None:
+    late = (*asked(TERM, at=10), *asked(TERM, at=80))
+    assert stage_of(late, now=81, stop_seconds=60) is Stage.ABANDON
+
+
 def test_without_a_stop_timeout_nothing_is_waited_for() -> None:
     assert stage_of(asked(TERM, at=10), now=10, stop_seconds=0) is Stage.CUT
 
@@ -53,7 +58,6 @@ def test_a_stage_never_goes_back(numbers: list[int], times: list[float], stop_se
         stage_of([each for each in requests if each.at <= now], now=now, stop_seconds=stop_seconds)
         for now in times
     ]
-    # Asked in the middle of a deadline's cut, a first drain has been counted as one stage only.
     assert stages == sorted(stages)
 
 
