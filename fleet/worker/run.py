@@ -29,6 +29,7 @@ from fleet.worker.guard import FAILED, INTERRUPTED, Doors, Guard
 from fleet.worker.health import WorkerHealth
 from fleet.worker.logs import ignore_advice, log_to_stderr
 from fleet.worker.preflight import WAIT_SECONDS, await_broker, look_for_queues, ready_messages
+from fleet.worker.remote import take_over_shutdown
 from fleet.worker.supervise import end_with_parent
 from fleet.worker.telemetry import Telemetry
 from fleet.worker.tracing import TaskTracer
@@ -160,6 +161,7 @@ def _worker_class(app: FleetCelery, guard: Guard) -> Any:
             """Take the signals over from Celery, before anything has been started."""
             super().install_platform_tweaks(worker)
             app.stopping.listen()
+            take_over_shutdown()
             guard.start(worker)
 
     return FleetWorker

@@ -156,8 +156,9 @@ class Supervisor:
         deadline = time.monotonic() + self._stop_seconds
         passed_on = 0
         while running and time.monotonic() < deadline:
-            # None was asked for when the workers end because the supervisor itself failed.
-            for number in self._asked[passed_on:] or [signal.SIGTERM] * (not passed_on):
+            # None was asked for when the workers end because the supervisor itself failed. One at a time: of
+            # two equal signals at once the kernel delivers one.
+            for number in self._asked[passed_on : passed_on + 1] or [signal.SIGTERM] * (not passed_on):
                 _send_to_all(running, number)
                 passed_on += 1
             time.sleep(POLL_SECONDS)

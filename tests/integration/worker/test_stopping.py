@@ -5,6 +5,8 @@ Tasks note their start and their end in a file that is only appended to; so one 
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +15,8 @@ from functools import partial
 import pytest
 
 from fleet.daemons.process import Child
-from tests.integration.worker.conftest import Shop, eventually
+from tests.integration.worker.conftest import ENVIRON, Shop, eventually
+from tests.servers import clean_environ
 
 TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 #: what a worker and its supervisor may take on a busy machine beyond what they wait for
@@ -127,6 +130,24 @@ def test_an_idle_worker_ends_soon(shop: Shop, number: signal.Signals) -> None:
     worker.signal(number)
     assert ends(worker, seconds=5) == (130 if number == INT else 0)
     assert "worker_cut_short" not in shop.worker_logs()
+
+
+def test_a_shutdown_by_remote_control_drains_as_a_signal_does(shop: Shop) -> None:
+    worker = shop.start()
+    hold(shop, "a")
+    operator = {"FLEET_FILE": str(shop.file), "FLEET_BROKER_USER": f"operator-web-{shop.vhost.name}"}
+    subprocess.run(
+        (sys.executable, "-m", "celery", "-A", "fleet.worker.app", "control", "shutdown"),
+        env=clean_environ() | ENVIRON | operator,
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    eventually(lambda: shop.metric("shared", "fleet_worker_draining") == 1)
+    assert not shop.notes("end")
+    shop.release()
+    assert ends(worker) == 0
+    assert runs(shop, "a") == (1, 1)
 
 
 def test_threads_finish_what_they_run_and_start_nothing_more(make_shop: Callable[..., Shop]) -> None:
