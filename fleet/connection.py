@@ -5,13 +5,16 @@ in an error, a log line or a process list.
 """
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import amqp
 from amqp.exceptions import AMQPError, ConnectionForced
 
+from fleet.certificates import certificates
 from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError, UsageError
 from fleet.login import Login
 from fleet.model import Broker, Node, Tls
@@ -19,6 +22,18 @@ from fleet.model import Broker, Node, Tls
 #: replies with which a broker refuses the login or the vhost
 ACCESS_REFUSED = 403
 NOT_ALLOWED = 530
+#: what a node says of the client's certificate → what that means
+_CLIENT_CERTIFICATE_ALERTS: Mapping[str | None, str] = MappingProxyType(
+    {
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it asks for a client certificate (`broker.tls.cert` and `key`)",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that the client certificate has expired",
+        "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority that signed the client certificate",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE": "it refused the TLS handshake; it may ask for a client certificate",
+        "SSLV3_ALERT_BAD_CERTIFICATE": "it does not accept the client certificate",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept the client certificate",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "the client certificate is not made for clients",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +84,7 @@ def connect(
         try:
             return _open(target, node, on_blocked)
         except (OSError, ConnectionForced) as error:
-            reasons.append(f"{address(node)}: {_reason(error)}")
+            reasons.append(f"{address(node)}: {_reason(error, node, target.broker.tls)}")
         except AMQPError as error:
             raise login_refused(target, node, error) from error
     raise unreachable(reasons)
@@ -153,11 +168,31 @@ def _open(target: Target, node: Node, on_blocked: Callable[[str], None] | None) 
     return connection
 
 
-def _reason(error: OSError | AMQPError) -> str:
+def _reason(error: OSError | AMQPError, node: Node, tls: Tls | None) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
+    if node.tls and isinstance(error, ssl.SSLError | ConnectionResetError | BrokenPipeError):
+        return "; ".join((_broken_off(error, tls), *_ended(tls)))
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, AMQPError):
         return str(error.reply_text)
     return error.strerror or str(error)
+
+
+def _broken_off(error: OSError, tls: Tls | None) -> str:
+    """Return why a node has ended a TLS handshake; some close the connection before they are heard."""
+    said = error.strerror or str(error)
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        return _CLIENT_CERTIFICATE_ALERTS.get(error.reason, said)
+    has_certificate = tls is not None and tls.cert is not None
+    guess = "not accept the client certificate" if has_certificate else "ask for a client certificate"
+    return f"{said}; it may {guess}"
+
+
+def _ended(tls: Tls | None) -> tuple[str, ...]:
+    now = datetime.now(UTC)
+    try:
+        return tuple(each.warning(now) or "" for each in certificates(tls) if each.end < now)
+    except UsageError as error:
+        return (error.message,)

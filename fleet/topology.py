@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from fleet import roles
 from fleet.errors import UsageError
-from fleet.model import Fleet, Profile, Queue
+from fleet.model import CONSUMER_TIMEOUT_SINCE, Fleet, Profile, Queue
 from fleet.routes import (
     DEAD_LETTER_EXCHANGE,
     DELAY_DELIVERY_EXCHANGE,
@@ -29,8 +29,6 @@ from provisioning.broker.state import State
 
 #: priority of the fleet's policies: above a broker-wide default, below an operator's emergency policy
 POLICY_PRIORITY = 10
-#: first version whose policies can say how long a consumer may hold a message
-CONSUMER_TIMEOUT_SINCE = (3, 12)
 #: first version that limits deliveries where no limit is set
 DEFAULT_DELIVERY_LIMIT_SINCE = (4, 0)
 #: how much longer than its longest task a consumer of a long queue may hold a message

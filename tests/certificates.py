@@ -49,14 +49,15 @@ class Authority:
         path.write_bytes(own.public_bytes(serialization.Encoding.PEM))
         return cls(directory, path, key, own)
 
-    def issue(self, *names: str, days: int = 30) -> Issued:
+    def issue(self, *names: str, days: int = 30, client: bool = False) -> Issued:
         """Return a certificate for DNS names and IP addresses; with negative ``days`` it has expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         builder = _builder(subject, self._own.subject, key.public_key(), days=days)
         alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
+        usage = x509.ExtendedKeyUsage([purpose])
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(alternatives, critical=False)
         builder = builder.add_extension(authority, critical=False)

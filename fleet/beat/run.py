@@ -5,13 +5,15 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from fleet.beat.scheduler import LONGEST_PAUSE_SECONDS, Scheduler
 from fleet.beat.stop import StopSignal
 from fleet.beat.store import BeatStore
+from fleet.certificates import certificate_warnings
 from fleet.errors import BrokerUnreachable, UsageError
 from fleet.login import login_of
-from fleet.metrics.collectors import register_declared, register_schedule
+from fleet.metrics.collectors import register_certificates, register_declared, register_schedule
 from fleet.metrics.registry import new_registry
 from fleet.metrics.server import MetricsServer
 from fleet.model import Fleet
@@ -61,6 +63,8 @@ def run_beat(fleet: Fleet, options: BeatOptions, *, environ: Mapping[str, str]) 
             f"{fleet.source} schedules nothing", hint="add a `[schedule.NAME]` to it, see `fleet schedule`"
         )
     login = login_of(fleet.broker, environ=environ)
+    for warning in certificate_warnings(fleet.broker.tls, datetime.now(UTC)):
+        _log.warning("%s", warning, extra={"event": "certificate_ends"})
     with ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
         store = stack.enter_context(BeatStore(fleet.state_dir))
@@ -98,4 +102,5 @@ def _metrics_server(fleet: Fleet, scheduler: Scheduler, options: BeatOptions) ->
     registry = new_registry()
     register_schedule(registry, scheduler.snapshot)
     register_declared(registry, fleet)
+    register_certificates(registry, fleet.broker.tls)
     return MetricsServer(registry, BeatHealth(scheduler), options.metrics_address, options.metrics_port)

@@ -64,6 +64,15 @@ Examples:
     metavar="SECONDS",
     help="How long to wait for a broker that does not answer at the start.",
 )
+@click.option(
+    "--watchdog",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    show_envvar=True,
+    metavar="SECONDS",
+    help="End, to be started again, when nothing gets on for this long though there is work; 0: never.",
+)
 @click.pass_context
 @pass_invocation
 def worker(
@@ -77,30 +86,36 @@ def worker(
     trace_tasks: bool,
     no_metrics: bool,
     wait_for_broker: float,
+    watchdog: float,
 ) -> None:
     """Run worker NAME of this host in the foreground, or without NAME all workers of this host.
 
     Without NAME each worker is a process of its own, which is started again when it fails: for development
     and demonstrations. On a real host, systemd runs one unit per worker.
 
-    SIGTERM ends it warm: it takes no new task and waits for those that run. SIGQUIT ends it cold: what runs
-    is stopped and delivered again. A broker that goes away later is waited for without a limit.
+    SIGTERM or Ctrl-C: it takes no new task and waits for those that run, up to the worker's `stop_timeout`.
+    Then, or at a second signal, or at SIGQUIT, what runs is stopped and delivered again; one signal more ends
+    it at once. A broker that goes away later is waited for without a limit.
     """
     from fleet.worker.context import worker_context
     from fleet.worker.run import WorkerOptions, run_worker
-    from fleet.worker.supervise import Supervisor
+    from fleet.worker.supervise import MARGIN_SECONDS, Supervisor
 
     fleet = invocation.load()
     here = host or this_host(tuple(each.name for each in fleet.hosts))
     if name is None:
         commands = worker_commands(fleet, invocation, ctx.params | {"host": here})
-        ctx.exit(Supervisor(commands, environ=invocation.environ(), report=say).run())
+        longest = max(each.stop_timeout_seconds for each in fleet.workers_on(here))
+        stop_seconds = longest + MARGIN_SECONDS
+        environ = invocation.environ()
+        ctx.exit(Supervisor(commands, environ=environ, report=say, stop_seconds=stop_seconds).run())
     context = worker_context(fleet, host=here, worker=name, instance=instance, environ=invocation.environ())
     options = WorkerOptions(
         loglevel=loglevel,
         trace_tasks=trace_tasks,
         metrics=not no_metrics,
         wait_seconds=wait_for_broker,
+        watchdog_seconds=watchdog,
     )
     ctx.exit(run_worker(context, options))
 
@@ -140,6 +155,7 @@ def worker_commands(
     before += ["--insecure-plaintext-secrets"] if invocation.plaintext_secrets else []
     after = ["--host", host, "--instance", options["instance"], "--loglevel", options["loglevel"]]
     after += ["--wait-for-broker", str(options["wait_for_broker"])]
+    after += ["--watchdog", str(options["watchdog"])]
     after += ["--trace-tasks"] if options["trace_tasks"] else []
     after += ["--no-metrics"] if options["no_metrics"] else []
     return {each.name: (*before, "worker", *after, "--", each.name) for each in workers}

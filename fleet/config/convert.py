@@ -108,6 +108,7 @@ def _workers(file: FleetFile, queues: tuple[Queue, ...]) -> tuple[Worker, ...]:
             pool=table.pool,
             concurrency=table.concurrency or _pool_size(table, is_long=bool(long.intersection(table.queues))),
             metrics_port=table.metrics_port or next(ports),
+            stop_timeout_seconds=table.stop_timeout,
         )
         for name, table in file.workers.items()
     )

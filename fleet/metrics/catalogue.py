@@ -281,7 +281,17 @@ _SCHEDULE = (
     gauge("fleet_beat_active", Group.SCHEDULE, "", "1 or 0", "1 while this beat holds the lease and sends."),
 )
 
+_TLS = (
+    gauge(
+        "fleet_tls_certificate_end_timestamp_seconds",
+        Group.TLS,
+        "kind",
+        "seconds",
+        "When the certificate that `broker.tls` names as `ca` or as the client's ends.",
+    ),
+)
+
 #: every metric by name, in the order of the reference page
 CATALOGUE: Mapping[str, Metric] = MappingProxyType(
-    {metric.name: metric for metric in (*_TASKS, *_WORKER, *_LEDGER, *_DECLARED, *_SCHEDULE)}
+    {metric.name: metric for metric in (*_TASKS, *_WORKER, *_LEDGER, *_DECLARED, *_SCHEDULE, *_TLS)}
 )

@@ -7,7 +7,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from fleet.errors import LedgerUnreadable
+from fleet.certificates import certificates
+from fleet.errors import LedgerUnreadable, UsageError
 from fleet.ledger import Ledger
 from fleet.metrics.catalogue import CATALOGUE
 from fleet.metrics.metric import MetricType
@@ -20,7 +21,7 @@ from fleet.metrics.samples import (
     worker_samples,
 )
 from fleet.metrics.state import ScheduleState, WorkerState
-from fleet.model import Fleet
+from fleet.model import Fleet, Tls
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,28 @@ def register_worker(registry: CollectorRegistry, snapshot: Callable[[], WorkerSt
 def register_schedule(registry: CollectorRegistry, snapshot: Callable[[], ScheduleState]) -> None:
     """Export what ``snapshot`` says about beat; it runs in a scrape's thread and must not block."""
     registry.register(SampleCollector(lambda: schedule_samples(snapshot())))
+
+
+def register_certificates(registry: CollectorRegistry, tls: Tls | None) -> None:
+    """Export when the certificates of ``tls`` end; read at each scrape, because they are renewed in place."""
+
+    def samples() -> tuple[Sample, ...]:
+        try:
+            found = certificates(tls)
+        except UsageError as error:
+            logger.warning("%s", error, extra={"event": "certificate_unreadable"})
+            return ()
+        return tuple(
+            Sample(
+                metric="fleet_tls_certificate_end_timestamp_seconds",
+                labels=(certificate.kind,),
+                value=certificate.end.timestamp(),
+            )
+            for certificate in found
+        )
+
+    if tls is not None:
+        registry.register(SampleCollector(samples))
 
 
 def register_ledger(registry: CollectorRegistry, state_dir: str, *, host: str) -> None:

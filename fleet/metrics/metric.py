@@ -20,6 +20,7 @@ class Group(StrEnum):
     LEDGER = "Jobs (host's ledger, by every worker of the host; survives restarts)"
     DECLARED = "Declared limits (fleet file, by every worker and by beat)"
     SCHEDULE = "Schedule (beat)"
+    TLS = "Certificates (files of the host, by workers and beat, with TLS only)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

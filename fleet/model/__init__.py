@@ -4,6 +4,7 @@ Nothing here reads a file, a clock or an environment. Durations are seconds, siz
 """
 
 from fleet.model.broker import (
+    CONSUMER_TIMEOUT_SINCE,
     Broker,
     BrokerUser,
     Kind,
@@ -46,6 +47,7 @@ __all__ = [
     "BACKUP_TASK",
     "BUILT_IN_TASKS",
     "CHECK_URLS_TASK",
+    "CONSUMER_TIMEOUT_SINCE",
     "RESTORE_TASK",
     "SEND_MAIL_TASK",
     "SLOTS",

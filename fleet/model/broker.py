@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from fleet.model.secret import SecretRef
 
+#: first version of RabbitMQ whose policies can say how long a consumer may hold a message
+CONSUMER_TIMEOUT_SINCE = (3, 12)
+
 
 class Profile(StrEnum):
     """How much the fleet's broker user may do."""

@@ -71,6 +71,8 @@ class Worker:
     concurrency: int = 2
     #: TCP port of /metrics, /healthz and /readyz on every host of this worker (slot a)
     metrics_port: int = 0
+    #: when told to stop, how long running tasks may take to finish before they are stopped
+    stop_timeout_seconds: int = 60
 
     def slot_port(self, slot: str) -> int:
         """Return the metrics port of the instance in ``slot`` (of ``SLOTS``); 0 where none is declared."""

@@ -44,7 +44,7 @@ class Adoptions:
     """The runs of one worker that may adopt a redelivery of their own message."""
 
     def __init__(self, queues: Iterable[str], *, remembered: int = REMEMBERED) -> None:
-        #: broker names of the long queues; elsewhere nothing is adopted
+        #: broker names of the queues whose tasks outlive a connection; elsewhere nothing is adopted
         self._queues = frozenset(queues)
         self._remembered = remembered
         self._ended: OrderedDict[Hashable, tuple[int, Settled]] = OrderedDict()

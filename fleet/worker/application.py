@@ -15,6 +15,7 @@ from fleet.worker.adoption import Adoptions
 from fleet.worker.context import WorkerContext
 from fleet.worker.delay import whole_seconds
 from fleet.worker.handover import Handover
+from fleet.worker.stop import Stopping
 from fleet.worker.telemetry import Telemetry
 
 #: seconds that one read or write of a publishing connection may take; a broker in alarm stops reading
@@ -34,6 +35,7 @@ class FleetCelery(Celery):  # type: ignore[misc]  # celery ships no types
     adoptions: Adoptions
     telemetry: Telemetry
     handover: Handover
+    stopping: Stopping
     _password: Callable[[], Secret | None]
 
     def serve(self, context: WorkerContext) -> None:
@@ -45,9 +47,9 @@ class FleetCelery(Celery):  # type: ignore[misc]  # celery ships no types
             for declared in context.declared_queues
             if declared.name == queue.queue
         }
-        long = (name for name, queue in self.declared_queues.items() if queue.long)
-        self.adoptions = Adoptions(long)
+        self.adoptions = Adoptions(self.declared_queues if context.adopts else ())
         self.telemetry = Telemetry()
+        self.stopping = Stopping(context.worker.stop_timeout_seconds)
         self.handover = Handover(lambda: ConfirmedChannel(context.target("handover")))
 
     def log_in_with(self, password: Callable[[], Secret | None]) -> None:

@@ -9,13 +9,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from celery import signals
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
+from fleet.worker.broker import has_control_queue_to_itself, version_of, warnings
 from fleet.worker.connection import COMPRESSION
+from fleet.worker.drain import awaits_adoption, cancel_consumers, give_back
 from fleet.worker.gate import NOT_UNDERSTOOD, Admit, Gate, Postpone, Reason, Refuse, Verdict
 from fleet.worker.handover import Original, Refused, dead_letter, postponed
 from fleet.worker.message import CONNECTION, QUEUE_HEADER, Delivery
+from fleet.worker.stop import Stage
 from fleet.worker.wire import UNREADABLE
 
 log = logging.getLogger(__name__)
@@ -39,12 +43,37 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
 
     #: seconds since the epoch when the event loop last turned
     loop_tick: float | None = None
+    #: it has been told to stop: nothing comes any more, and what has not started was given back
+    drained = False
+    #: messages that are neither run nor settled yet, by connection and tag: a copy is to be placed first
+    _held: frozenset[tuple[object, object]] = frozenset()
+
+    @property
+    def holds_back(self) -> bool:
+        """Tell whether messages wait for the broker to take a copy of them."""
+        return bool(self._held)
+
+    def connect(self) -> Any:
+        """Return a connection to the broker; waiting for it is no hanging of the event loop."""
+        connection = super().connect()
+        self.loop_tick = time.time()
+        self.drained, self._held = False, frozenset()
+        if not self.app.fleet_context.is_redis:
+            self._heed_version(version_of(connection.connection.server_properties))
+        return connection
+
+    def _heed_version(self, version: tuple[int, ...]) -> None:
+        self.app.control.mailbox.queue_exclusive = has_control_queue_to_itself(version)
+        fields = {"version": ".".join(map(str, version)) or "unknown"}
+        log.info("connected", extra={"event": "broker_connected", "fields": fields})
+        for warning in warnings(version, self.app.fleet_context.declared_queues):
+            log.warning("%s", warning, extra={"event": "delivery_limit_too_low"})
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Note every second that the event loop turns; Celery calls this for each connection."""
         super().register_with_event_loop(hub)
         hub.timer.call_repeatedly(TICK_SECONDS, self._tick)
-        self._tick()
+        self.loop_tick = time.time()
 
     def create_task_handler(self, **options: Any) -> Any:
         """Return what is called with each message: the gate, then Celery's own handler."""
@@ -58,6 +87,9 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
         def receive(message: Any) -> None:
             queue = self._queue_of(message)
             message.delivery_info.update({QUEUE_HEADER: queue, CONNECTION: self.restart_count})
+            if self._is_stopping() and not self._runs_or_ran(message):
+                # Left alone, it goes back to its queue when the connection is closed.
+                return
             verdict = self._unless_it_runs(message, _judge(gate, _delivery(message, queue)))
             self.app.telemetry.received(message, queue, verdict)
             match verdict:
@@ -73,9 +105,10 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
     def _unless_it_runs(self, message: Any, verdict: Verdict) -> Verdict:
         """Let in what is late only because its own run, begun in time, has outlived a connection."""
         late = isinstance(verdict, Refuse) and verdict.reason is Reason.EXPIRED
-        if late and self.app.adoptions.knows(message, tuple(state.active_requests)):
-            return Admit()
-        return verdict
+        return Admit() if late and self._runs_or_ran(message) else verdict
+
+    def _runs_or_ran(self, message: Any) -> bool:
+        return bool(self.app.adoptions.knows(message, tuple(state.active_requests)))
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Dead-letter what cannot be unpacked; Celery would acknowledge it away."""
@@ -132,21 +165,52 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
             self._hand_over(message, copy, otherwise=self._postpone_again)
 
     def _hand_over(self, message: Any, copy: Any, *, otherwise: Callable[[Any, Any], None]) -> None:
+        self._held |= {_place(message)}
+
         def settle(*, placed: bool) -> None:
             if placed:
-                self.call_soon(message.ack_log_error, log, self.connection_errors)
+                self.call_soon(self._acknowledge, message)
             else:
                 self.call_soon(otherwise, message, copy)
 
         self.app.handover.place(copy, settle)
 
+    def _acknowledge(self, message: Any) -> None:
+        self._held -= {_place(message)}
+        message.ack_log_error(log, self.connection_errors)
+
     def _reject(self, message: Any, copy: Any = None) -> None:
         """Let the broker itself dead-letter ``message``."""
         del copy
+        self._held -= {_place(message)}
         message.reject_log_error(log, self.connection_errors, requeue=False)
 
     def _tick(self) -> None:
         self.loop_tick = time.time()
+        if self._is_stopping() and not self.drained:
+            self._drain()
+
+    def _is_stopping(self) -> bool:
+        return bool(self.app.stopping.stage > Stage.RUN)
+
+    def _drain(self) -> None:
+        context = self.app.fleet_context
+        if context.adopts and awaits_adoption(self):
+            return
+        self.drained = True
+        # Celery's own handlers, which ours replace, would send it.
+        signals.worker_shutting_down.send(sender=self.hostname, sig="SIGTERM", how="Warm", exitcode=0)
+        cancel_consumers(self, is_redis=context.is_redis)
+        fields = {
+            "given_back": give_back(self),
+            "running": len(state.active_requests),
+            "stop_seconds": self.app.stopping.stop_seconds,
+        }
+        log.info("taking nothing new", extra={"event": "worker_draining", "fields": fields})
+
+
+def _place(message: Any) -> tuple[object, object]:
+    return message.delivery_info[CONNECTION], message.delivery_tag
 
 
 def _judge(gate: Gate, delivery: Delivery) -> Verdict:

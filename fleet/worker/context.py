@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fleet.connection import Target
 from fleet.errors import UsageError
 from fleet.login import login_of
-from fleet.model import SLOTS, Fleet, Kind, Queue, Worker
+from fleet.model import SLOTS, Fleet, Kind, Pool, Queue, Worker
 from fleet.routes import BrokerQueue, worker_queues
 
 
@@ -50,6 +50,14 @@ class WorkerContext:
     def is_long(self) -> bool:
         """Tell whether this worker serves long tasks; long and short queues never share one."""
         return any(queue.long for queue in self.declared_queues)
+
+    @property
+    def adopts(self) -> bool:
+        """Tell whether a task goes on when its connection is lost, and takes its redelivery over.
+
+        A short task is stopped instead, to run again anywhere at once; only a child process can be stopped.
+        """
+        return self.is_long or self.worker.pool is not Pool.PREFORK
 
     @property
     def is_redis(self) -> bool:

@@ -5,13 +5,14 @@ Only existence is asked: whether a queue is of the right kind is for ``fleet pro
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from amqp.exceptions import AMQPError, ChannelError, NotFound
 
-from fleet.connection import Target, connect
-from fleet.errors import BrokerRefused, BrokerUnreachable
+from fleet.connection import Target, Timeouts, connect
+from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError
 from fleet.worker.context import WorkerContext
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 #: how long a worker waits for a broker at its start before it gives up
 WAIT_SECONDS = 30.0
 RETRY_SECONDS = 2.0
+#: for a look that holds up whoever waits for it
+BRIEF = Timeouts(connect_seconds=2.0, read_seconds=2.0, write_seconds=2.0)
 
 
 def await_broker(
@@ -67,6 +70,23 @@ def look_for_queues(context: WorkerContext) -> None:
         raise BrokerRefused(
             f"vhost `{context.fleet.broker.vhost}` has no queue {names}", hint="run `fleet provision broker`"
         )
+
+
+def ready_messages(context: WorkerContext, queues: Iterable[str]) -> int | None:
+    """Return how many messages are ready in ``queues`` together, or None where the broker does not say."""
+    if context.is_redis:
+        return None
+    try:
+        connection = connect(replace(context.target("watchdog"), timeouts=BRIEF))
+    except FleetError:
+        return None
+    try:
+        channel = connection.channel()
+        return sum(int(channel.queue_declare(name, passive=True).message_count) for name in queues)
+    except (OSError, AMQPError):
+        return None
+    finally:
+        _close(connection)
 
 
 def _close(connection: Any) -> None:

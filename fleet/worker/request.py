@@ -10,14 +10,18 @@ from functools import wraps
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback
-from celery.exceptions import TimeLimitExceeded
+from celery.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+from celery.worker import state
 from celery.worker.request import Request
 
 from fleet.worker.message import QUEUE_HEADER
 from fleet.worker.outcome import EXPIRED, REQUEUED, REVOKED, SUCCEEDED, outcome_of
+from fleet.worker.stop import Stage
 
 #: shown instead of arguments, which may hold addresses or secrets
 HIDDEN = "(hidden)"
+#: how a run ends whose child process a stopping worker has ended
+_CUT_SHORT = (WorkerLostError, Terminated, SystemExit)
 
 
 class FleetRequest(Request):  # type: ignore[misc]  # celery ships no types
@@ -70,6 +74,11 @@ class FleetRequest(Request):  # type: ignore[misc]  # celery ships no types
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
         self._timed_out = self._timed_out or isinstance(error, TimeLimitExceeded)
+        if self.app.stopping.stage >= Stage.CUT and isinstance(error, _CUT_SHORT):
+            # Not settled: the broker delivers it again when this worker is gone, and nothing runs any more.
+            state.task_ready(self)
+            self._finish(REQUEUED)
+            return
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
         retries = self._request_dict.get("retries") or 0
         self._finish(outcome_of(error, retries=retries, max_retries=self.task.max_retries), error=error)

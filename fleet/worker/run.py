@@ -2,14 +2,22 @@
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from celery import signals
 from prometheus_client import CollectorRegistry
 
+from fleet.certificates import certificate_warnings
 from fleet.journal import JournalWriter
 from fleet.login import login_of
-from fleet.metrics.collectors import register_declared, register_ledger, register_worker
+from fleet.metrics.collectors import (
+    register_certificates,
+    register_declared,
+    register_ledger,
+    register_worker,
+)
 from fleet.metrics.registry import new_registry
 from fleet.metrics.server import MetricsServer
 from fleet.metrics.tasks import TaskMetrics
@@ -17,15 +25,15 @@ from fleet.routes import allows
 from fleet.worker.app import build_app
 from fleet.worker.application import FleetCelery
 from fleet.worker.context import WorkerContext
+from fleet.worker.guard import FAILED, INTERRUPTED, Doors, Guard
 from fleet.worker.health import WorkerHealth
 from fleet.worker.logs import ignore_advice, log_to_stderr
-from fleet.worker.preflight import WAIT_SECONDS, await_broker, look_for_queues
+from fleet.worker.preflight import WAIT_SECONDS, await_broker, look_for_queues, ready_messages
+from fleet.worker.remote import take_over_shutdown
 from fleet.worker.supervise import end_with_parent
 from fleet.worker.telemetry import Telemetry
 from fleet.worker.tracing import TaskTracer
-
-#: exit code after Ctrl-C
-INTERRUPTED = 130
+from fleet.worker.watchdog import LIMIT_SECONDS, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +48,8 @@ class WorkerOptions:
     metrics: bool = True
     #: how long to wait for a broker at the start
     wait_seconds: float = WAIT_SECONDS
+    #: end when nothing gets on for this long; 0 means never
+    watchdog_seconds: float = LIMIT_SECONDS
 
 
 def run_worker(context: WorkerContext, options: WorkerOptions) -> int:
@@ -51,6 +61,8 @@ def run_worker(context: WorkerContext, options: WorkerOptions) -> int:
     end_with_parent(context.environ)
     log_to_stderr(options.loglevel)
     app = build_app(context)
+    for warning in certificate_warnings(context.fleet.broker.tls, datetime.now(UTC)):
+        log.warning("%s", warning, extra={"event": "certificate_ends"})
     await_broker(lambda: look_for_queues(context), wait_seconds=options.wait_seconds)
     if options.trace_tasks:
         TaskTracer().install()
@@ -62,7 +74,7 @@ def run_worker(context: WorkerContext, options: WorkerOptions) -> int:
     _export(app, registry, health)
     server = _serve(context, registry, health, options)
     try:
-        return _work(app, health, journal, loglevel=options.loglevel)
+        return _work(app, health, journal, options)
     finally:
         for each in (journal, server):
             if each is not None:
@@ -84,6 +96,7 @@ def _export(app: FleetCelery, registry: CollectorRegistry, health: WorkerHealth)
                 metrics.prepare(task, queue_name)
     register_worker(registry, health.snapshot)
     register_declared(registry, context.fleet)
+    register_certificates(registry, context.fleet.broker.tls)
     register_ledger(registry, context.fleet.state_dir, host=context.host)
 
 
@@ -108,9 +121,9 @@ def _tell_ready(context: WorkerContext) -> None:
     log.info("consuming", extra={"event": "worker_ready", "fields": fields})
 
 
-def _work(app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None, *, loglevel: str) -> int:
-    asked_by: list[str] = []
-
+def _work(
+    app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None, options: WorkerOptions
+) -> int:
     def ready(sender: Any, **extra: Any) -> None:
         del extra
         health.watch(sender)
@@ -120,21 +133,46 @@ def _work(app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None,
             # Not before: the children that are forked at the start have no thread of it.
             journal.start()
 
-    def draining(sig: str, **extra: Any) -> None:
-        del extra
-        health.draining = True
-        asked_by.append(sig)
-
     signals.worker_ready.connect(ready, weak=False)
-    signals.worker_shutting_down.connect(draining, weak=False)
-    worker = app.Worker(
+    guard = _guard(app, health, journal, options)
+    worker = _worker_class(app, guard)(
         hostname=app.fleet_context.node_name,
-        loglevel=loglevel.upper(),
+        loglevel=options.loglevel.upper(),
         quiet=True,
         # They would broadcast every two seconds to every other worker, and say nothing that is asked here.
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
     )
-    worker.start()
-    return INTERRUPTED if "SIGINT" in asked_by else int(worker.exitcode or 0)
+    try:
+        worker.start()
+    finally:
+        guard.close()
+    if guard.found_stuck:
+        return FAILED
+    return INTERRUPTED if app.stopping.is_interrupted else int(worker.exitcode or 0)
+
+
+def _worker_class(app: FleetCelery, guard: Guard) -> Any:
+    class FleetWorker(app.Worker):  # type: ignore[misc, name-defined]  # celery ships no types
+        """Celery's worker, which ends as ``fleet.worker.stop`` says."""
+
+        def install_platform_tweaks(self, worker: Any) -> None:
+            """Take the signals over from Celery, before anything has been started."""
+            super().install_platform_tweaks(worker)
+            app.stopping.listen()
+            take_over_shutdown()
+            guard.start(worker)
+
+    return FleetWorker
+
+
+def _guard(
+    app: FleetCelery, health: WorkerHealth, journal: JournalWriter | None, options: WorkerOptions
+) -> Guard:
+    doors = Doors(
+        ready_messages=partial(ready_messages, app.fleet_context),
+        last_words=journal.close if journal is not None else lambda: None,
+    )
+    watchdog = Watchdog(options.watchdog_seconds) if options.watchdog_seconds else None
+    return Guard(app, health, doors, watchdog=watchdog)

@@ -166,8 +166,8 @@ def _settlement(context: WorkerContext) -> Iterable[Setting]:
     )
     yield Setting(
         name="worker_cancel_long_running_tasks_on_connection_loss",
-        value=not context.is_long,
-        reason="a short task starts again elsewhere, so stop it; a long one is adopted when it is back",
+        value=not context.adopts,
+        reason="a short task starts again elsewhere, so stop it; a long one or a thread adopts its message",
     )
 
 

@@ -21,15 +21,17 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 #: after this long a worker's next exit counts as its first
 STEADY_SECONDS = 60.0
-#: how long workers may finish what they do after the supervisor was told to stop
-STOP_SECONDS = 60.0
+#: beyond the longest ``stop_timeout``, workers that have been told to stop get this long to end
+MARGIN_SECONDS = 30.0
 POLL_SECONDS = 0.2
+#: exit code after Ctrl-C
+INTERRUPTED = 130
 #: tells a worker which process to end with
 PARENT_VARIABLE = "FLEET_SUPERVISOR_PID"
 
 _PR_SET_PDEATHSIG = 1
-#: exit codes of a process that SIGTERM or SIGINT ended
-_STOPPED = frozenset({130, 143})
+#: exit codes of a process that SIGINT, SIGQUIT or SIGTERM ended
+_STOPPED = frozenset({130, 131, 143})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,32 +76,38 @@ class Supervisor:
         *,
         environ: Mapping[str, str],
         report: Callable[[str], None],
-        stop_seconds: float = STOP_SECONDS,
+        stop_seconds: float,
     ) -> None:
         self._children = [_Child(name=name, argv=argv) for name, argv in commands.items()]
         self._environ = {**environ, PARENT_VARIABLE: str(os.getpid())}
         self._report = report
         self._stop_seconds = stop_seconds
-        self._stopping = threading.Event()
+        #: signals that asked for the end, in their order
+        self._asked: list[int] = []
 
     def run(self) -> int:
-        """Run until told to stop or until no worker is left; return the worst exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """Run until told to stop or until no worker is left; return the worst exit code.
+
+        Each signal that asks for the end is passed on, so a second one, or SIGQUIT, hurries the workers, too.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, self._stop)
         try:
-            while not self._stopping.is_set() and any(map(_is_wanted, self._children)):
+            while not self._asked and any(map(_is_wanted, self._children)):
                 for child in self._children:
                     self._tend(child)
-                self._stopping.wait(POLL_SECONDS)
+                time.sleep(POLL_SECONDS)
         finally:
             self._end_all()
+        if self._asked[:1] == [signal.SIGINT]:
+            return INTERRUPTED
         last = [child.codes[-1] for child in self._children if child.codes]
         # A worker that had not come up yet ends by the very signal that it was sent.
-        return max((0 if self._stopping.is_set() and code in _STOPPED else code for code in last), default=0)
+        return max((0 if self._asked and code in _STOPPED else code for code in last), default=0)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._stopping.set()
+        del frame
+        self._asked.append(number)
 
     def _tend(self, child: _Child) -> None:
         now = time.monotonic()
@@ -145,19 +153,21 @@ class Supervisor:
 
     def _end_all(self) -> None:
         running = [child for child in self._children if child.process is not None]
-        for child in running:
-            assert child.process is not None
-            child.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + self._stop_seconds
+        passed_on = 0
+        while running and time.monotonic() < deadline:
+            # None was asked for when the workers end because the supervisor itself failed. One at a time: of
+            # two equal signals at once the kernel delivers one.
+            for number in self._asked[passed_on : passed_on + 1] or [signal.SIGTERM] * (not passed_on):
+                _send_to_all(running, number)
+                passed_on += 1
+            time.sleep(POLL_SECONDS)
+            running = [child for child in running if not _has_ended(child)]
         for child in running:
             assert child.process is not None
-            try:
-                code = child.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self._report(f"[{child.name}] did not end within {self._stop_seconds:g} s and is killed")
-                child.process.kill()
-                code = child.process.wait()
-            child.codes.append(_exit_code(code))
+            self._report(f"[{child.name}] did not end within {self._stop_seconds:g} s and is killed")
+            child.process.kill()
+            child.codes.append(_exit_code(child.process.wait()))
 
 
 def end_with_parent(environ: Mapping[str, str]) -> None:
@@ -169,6 +179,20 @@ def end_with_parent(environ: Mapping[str, str]) -> None:
     if os.getppid() != int(parent):
         # It was gone before the kernel knew that we care.
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _send_to_all(children: Sequence[_Child], number: int) -> None:
+    for child in children:
+        assert child.process is not None
+        child.process.send_signal(signal.SIGQUIT if number == signal.SIGQUIT else signal.SIGTERM)
+
+
+def _has_ended(child: _Child) -> bool:
+    assert child.process is not None
+    code = child.process.poll()
+    if code is not None:
+        child.codes.append(_exit_code(code))
+    return code is not None
 
 
 def _is_wanted(child: _Child) -> bool:

@@ -62,6 +62,8 @@ class Telemetry:
         self.metrics = metrics
         #: runs whose child process went away
         self.lost = 0
+        #: grows whenever a message comes, a run begins or a run ends
+        self.progress = 0
         self._host = host
         self._worker = worker
         self._journal = journal
@@ -70,6 +72,7 @@ class Telemetry:
     @_quiet
     def received(self, message: Any, queue: str | None, verdict: Verdict) -> None:
         """Report a delivered message and what the gate said."""
+        self.progress += 1
         name = queue or OTHER
         # Names from refused messages are a stranger's; they get no series of their own.
         task = message.headers["task"] if isinstance(verdict, Admit | Postpone) else OTHER
@@ -81,6 +84,7 @@ class Telemetry:
     @_quiet
     def started(self, request: Any) -> None:
         """Report that a child has begun to run ``request``."""
+        self.progress += 1
         sent = _stamp(request.request_dict, SENT_HEADER)
         request.wait_seconds = None
         if sent is not None:
@@ -93,6 +97,7 @@ class Telemetry:
     @_quiet
     def finished(self, request: Any, outcome: str, *, error: BaseException | None) -> None:
         """Report how the run of ``request`` ended."""
+        self.progress += 1
         self.lost += outcome == LOST
         now = self._clock()
         started = request.time_start

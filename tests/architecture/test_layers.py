@@ -48,6 +48,7 @@ LAYERS = {
     "fleet.metrics.server": 2,
     "fleet.metrics.collectors": 2,
     "fleet.login": 2,
+    "fleet.certificates": 2,
     "fleet.connection": 2,
     "fleet.publish": 2,
     "fleet.publish.message": 1,

@@ -10,6 +10,7 @@ from typing import Any
 
 import billiard
 import pytest
+from amqp.channel import Channel as AmqpChannel
 from amqp.connection import Connection as AmqpConnection
 from amqp.method_framing import frame_handler
 from celery.app import trace
@@ -17,6 +18,7 @@ from celery.app.amqp import AMQP
 from celery.app.base import Celery
 from celery.app.routes import Router
 from celery.app.task import Context, Task
+from celery.apps.worker import Worker as CeleryWorker
 from celery.worker import request as celery_request
 from celery.worker import state, strategy
 from celery.worker.consumer import Consumer
@@ -24,7 +26,10 @@ from celery.worker.request import Request, create_request_cls
 from kombu import Connection
 from kombu import Consumer as KombuConsumer
 from kombu.asynchronous.hub import Hub
+from kombu.asynchronous.semaphore import LaxBoundedSemaphore
+from kombu.pidbox import Mailbox
 from kombu.transport import pyamqp
+from kombu.utils.limits import TokenBucket
 
 from fleet.worker import logs
 from fleet.worker.consumer import DELAYED_DELIVERY_STEP, FleetConsumer
@@ -176,3 +181,32 @@ def test_celery_leaves_logging_alone_when_somebody_has_connected_to_its_signal()
     assert "receivers = signals.setup_logging.send(" in source
     assert "if not receivers:" in source
     assert billiard.get_logger() is logging.getLogger("multiprocessing")
+
+
+def test_a_semaphore_keeps_the_requests_that_wait_where_a_drain_takes_them_from() -> None:
+    semaphore = LaxBoundedSemaphore(1)
+    for number in (1, 2):
+        semaphore.acquire(lambda request: None, number)
+    assert [args for _, args, _ in semaphore._waiting] == [(2,)]
+
+
+def test_a_rate_limit_keeps_the_requests_that_wait_with_their_tokens() -> None:
+    bucket = TokenBucket(1)
+    bucket.add(("request", 1))
+    assert list(bucket.contents) == [("request", 1)]
+    bucket.clear_pending()
+    assert not bucket.contents
+
+
+def test_a_channel_cancels_a_consumer_without_waiting_for_the_answer() -> None:
+    assert parameters(AmqpChannel.basic_cancel)[:3] == ["self", "consumer_tag", "nowait"]
+
+
+def test_the_mailbox_reads_whether_its_queue_is_exclusive_when_it_declares_it() -> None:
+    mailbox = Mailbox("celery", type="fanout")
+    mailbox.queue_exclusive = False
+    assert not mailbox.get_queue("shared-a@alpha").exclusive
+
+
+def test_a_worker_installs_its_signal_handlers_where_we_put_ours_after_them() -> None:
+    assert parameters(CeleryWorker.install_platform_tweaks) == ["self", "worker"]

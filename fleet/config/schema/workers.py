@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fleet.config.schema.table import Table
-from fleet.config.values import Address, Duration, HostPattern, Name, Word
+from fleet.config.values import Address, Duration, HostPattern, Name, Window, Word
 from fleet.model import SLOT_PORT_STEP, Pool
 
 #: leaves room for the port of the worker's second instance
@@ -55,3 +55,5 @@ class WorkerTable(Table):
     """Pool size; 2, or 1 for a long queue and for the pool `solo`."""
     metrics_port: _MetricsPort | None = None
     """TCP port of `/metrics`, and 100 above it for a second instance; counted up from 9540 when left out."""
+    stop_timeout: Window = 60
+    """When told to stop, how long running tasks may take to finish before they are stopped to run again."""

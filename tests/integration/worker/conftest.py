@@ -140,6 +140,18 @@ class Shop:
         """Let the broker close every connection of this vhost."""
         self.vhost.node.ctl("close_all_connections", "--vhost", self.vhost.name, "closed by a test")
 
+    def admin_connection(self) -> amqp.Connection:
+        """Return a connection that may do everything in the vhost."""
+        node = self.vhost.node
+        connection = amqp.Connection(
+            host=f"127.0.0.1:{node.port}",
+            userid=node.admin_user,
+            password=node.admin_password.reveal(),
+            virtual_host=self.vhost.name,
+        )
+        connection.connect()
+        return connection
+
     def publisher(self) -> "RawPublisher":
         """Return a connection as user ``web``, who may enqueue into queue ``shop`` and nothing else."""
         return RawPublisher(self.vhost.node.port, self.vhost.name, f"web-{self.vhost.name}")
@@ -175,7 +187,14 @@ class RawPublisher:
         self._connection.collect()
 
 
-def shop_body(*hosts: str, delivery_limit: int = 20, max_runtime: str = "60s", user: str = "web") -> str:
+def shop_body(
+    *hosts: str,
+    delivery_limit: int = 20,
+    max_runtime: str = "60s",
+    user: str = "web",
+    stop_timeout: str = "60s",
+    pool: str = "prefork",
+) -> str:
     """Return the fleet file's tables for a shop on ``hosts``."""
     slow_port, shared_port = free_ports(2)
     tables: Sequence[str] = [
@@ -207,14 +226,17 @@ per_host = true
 [workers.shared]
 hosts = ["*"]
 queues = ["shop"]
+pool = "{pool}"
 concurrency = 2
 metrics_port = {shared_port}
+stop_timeout = "{stop_timeout}"
 
 [workers.slow]
 hosts = ["*"]
 queues = ["slow"]
 concurrency = 1
 metrics_port = {slow_port}
+stop_timeout = "{stop_timeout}"
 
 [tasks]
 imports = ["probe_tasks"]

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, shared_task
+from celery import Celery, shared_task, signals
 
 #: an app as a program without fleet would have it
 own = Celery("own", broker="amqp://nobody@127.0.0.1:1//")
@@ -19,6 +19,21 @@ def note(*words: object) -> None:
     line = " ".join(map(str, (f"{time.time():.3f}", os.getpid(), *words))) + "\n"
     with Path(os.environ["PROBE_LOG"]).open("a") as log:
         log.write(line)
+
+
+if "PROBE_BLOCK" in os.environ:
+
+    @signals.worker_ready.connect(weak=False)
+    def block(sender: Any, **_: object) -> None:
+        """Let the event loop hang a second after the worker has come up."""
+        sender.timer.call_after(1, time.sleep, (600,))
+
+
+if "PROBE_RELEASE" in os.environ:
+
+    @shared_task(name="probe.added")
+    def added(word: str) -> None:
+        note("added", word)
 
 
 @shared_task(name="probe.ok")
@@ -78,6 +93,20 @@ def hold(word: str = "x") -> None:
     while not Path(os.environ["PROBE_LOG"] + ".release").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     note("end", word)
+
+
+@shared_task(name="probe.limited", rate_limit="1/h")
+def limited(word: str) -> None:
+    note("start", word)
+    note("end", word)
+
+
+@shared_task(name="probe.stubborn")
+def stubborn() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    note("start", "stubborn")
+    time.sleep(60)
+    note("end", "stubborn")
 
 
 @shared_task(name="probe.send")

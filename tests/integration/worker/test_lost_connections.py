@@ -47,7 +47,7 @@ def test_a_long_task_outlives_a_power_cut_of_its_broker(
         shop.release()
         shop.expect("end")
         eventually(lambda: shop.depth("fleet.slow.alpha") == 0)
-        assert len(shop.notes("start")) == 1
+        assert len(shop.notes("start")) == len(shop.notes("end")) == 1
         assert "Warning" not in shop.worker_logs()
 
 
@@ -81,6 +81,21 @@ def test_a_short_task_whose_connection_is_cut_is_stopped_and_runs_again(shop: Sh
         worker.stop()
     assert len(shop.notes("start")) == 2
     assert len(shop.notes("end")) == 1
+
+
+def test_a_short_task_in_a_thread_cannot_be_stopped_and_is_adopted(make_shop: Callable[..., Shop]) -> None:
+    shop = make_shop(pool="threads")
+    with shop.cable() as cable:
+        worker = shop.start()
+        shop.send("probe.hold", queue="shop")
+        shop.expect("start")
+        cable.pull()
+        eventually(lambda: redelivered(shop, "shared") == 1, what="the broker delivers it again")
+        shop.release()
+        shop.expect("end")
+        eventually(lambda: shop.depth("fleet.shop") == 0)
+        worker.stop()
+    assert len(shop.notes("start")) == len(shop.notes("end")) == 1
 
 
 def test_the_task_of_a_killed_worker_runs_elsewhere(make_shop: Callable[..., Shop]) -> None:

@@ -1,6 +1,10 @@
 """How runs end on a real broker: retried, dead-lettered, killed, or done."""
 
 from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import amqp
 
 from tests.integration.worker.conftest import Shop, eventually
 
@@ -59,6 +63,40 @@ def test_a_task_that_kills_its_child_runs_again_up_to_the_delivery_limit(
     assert reasons(letter) == ["delivery_limit"]
     assert len(shop.notes("die")) == 3
     eventually(lambda: shop.metric("shared", "fleet_tasks_finished_total", outcome="lost") == 3)
+
+
+def test_a_task_that_only_the_next_release_knows_waits_as_a_dead_letter_and_runs_when_sent_again(
+    make_shop: Callable[..., Shop],
+) -> None:
+    shop = make_shop("alpha", "beta")
+    old = shop.start("shared", host="alpha")
+    task_id = shop.send("probe.added", "early", queue="shop")
+    with closing(shop.admin_connection()) as connection:
+        channel = connection.channel()
+        letter = eventually_some(lambda: channel.basic_get("fleet.shop.dlq"))
+        headers = letter.headers
+        assert (headers["id"], headers["task"]) == (task_id, "probe.added")
+        assert headers["fleet_refused_reason"] == "unknown_task"
+        assert "no code for task `probe.added`" in headers["fleet_refused_detail"]
+        assert old.is_alive()
+
+        shop.start("shared", host="beta", PROBE_RELEASE="2")
+        old.stop()
+        exchange, key = headers["fleet_refused_exchange"], headers["fleet_refused_routing_key"]
+        channel.basic_publish(amqp.Message(letter.body, **letter.properties), exchange, key)
+        shop.expect("added", "early")
+
+
+def eventually_some(get: Callable[[], Any]) -> Any:
+    """Call ``get`` until it returns something, and return that."""
+    found: list[Any] = []
+
+    def look() -> bool:
+        found.append(get())
+        return found[-1] is not None
+
+    eventually(look)
+    return found[-1]
 
 
 def test_a_task_beyond_its_queues_limit_is_killed_and_dead_lettered_at_once_whatever_its_message_asks(

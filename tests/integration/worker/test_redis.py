@@ -1,6 +1,8 @@
 """What still holds on Redis, the reduced profile."""
 
 import shutil
+import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,3 +183,26 @@ def test_a_visibility_timeout_below_the_longest_task_is_refused(redis_fleet: Red
     assert done.returncode == 2
     assert "visibility_timeout" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGTERM, signal.SIGTERM)], ids=str)
+def test_a_worker_that_is_told_to_stop_drains_and_at_a_second_signal_lets_the_task_run_again(
+    redis_fleet: RedisFleet, signals: tuple[signal.Signals, ...]
+) -> None:
+    redis_fleet.write("", visibility_timeout="60s", max_runtime="50s")
+    worker = redis_fleet.start("shared")
+    redis_fleet.run("task", "send", "probe.hold")
+    eventually(lambda: redis_fleet.notes("start"))
+    for number in signals:
+        worker.signal(number)
+        time.sleep(0.3)  # two of one signal at once are one to the kernel
+    is_cut = len(signals) == 2
+    if is_cut:
+        assert worker.wait(15)
+    redis_fleet.log.with_name("probe.log.release").touch()
+    assert worker.wait(15)
+    assert len(redis_fleet.notes("end")) == (0 if is_cut else 1)
+    redis_fleet.start("shared", host="beta")
+    redis_fleet.run("task", "send", "probe.ok", "--json-args", '{"word": "later"}', "--wait")
+    eventually(lambda: len(redis_fleet.notes("end")) == 1)
+    assert len(redis_fleet.notes("start")) == len(signals)

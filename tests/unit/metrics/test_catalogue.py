@@ -36,6 +36,7 @@ def test_no_metric_stands_in_the_table_twice() -> None:
         catalogue._LEDGER,
         catalogue._DECLARED,
         catalogue._SCHEDULE,
+        catalogue._TLS,
     )
     assert sum(len(group) for group in groups) == len(CATALOGUE)
 

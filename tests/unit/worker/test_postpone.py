@@ -39,6 +39,7 @@ class Message:
         self.headers = {"id": "1", "task": "shop.pack"}
         self.properties: dict[str, Any] = {}
         self.delivery_info = {"exchange": "fleet.tasks", "routing_key": "fleet.shop", CONNECTION: 1}
+        self.delivery_tag = 7
         self.settled: list[str] = []
 
     def ack_log_error(self, *_: object) -> None:
@@ -62,8 +63,10 @@ def test_a_postponed_message_is_held_until_the_broker_takes_its_copy(failures: i
     worker._postpone(message, "fleet.shop", Postpone(delay_seconds=60))
     for _ in range(failures):
         assert message.settled == []
+        assert worker.holds_back
         worker.timer.fire()
     assert message.settled == ["ack"]
+    assert not worker.holds_back
 
 
 def test_a_postponed_message_of_a_lost_connection_is_left_to_its_redelivery() -> None:

@@ -1,9 +1,10 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fleet.errors import UsageError
-from fleet.model import Kind, Node
+from fleet.model import Kind, Node, Pool
 from fleet.worker.settings import worker_settings
 from tests.unit.worker.fleets import context
 
@@ -31,6 +32,14 @@ def test_a_short_worker_holds_a_few_messages_and_stops_its_task_with_the_connect
     short = values("shared")
     assert short["worker_prefetch_multiplier"] == 4
     assert short["worker_cancel_long_running_tasks_on_connection_loss"] is True
+
+
+def test_a_task_in_a_thread_which_nobody_can_stop_keeps_running_over_a_lost_connection() -> None:
+    declared = context("shared")
+    in_threads = replace(declared, worker=replace(declared.worker, pool=Pool.THREADS))
+    settings = {each.name: each.value for each in worker_settings(in_threads)}
+    assert settings["worker_cancel_long_running_tasks_on_connection_loss"] is False
+    assert settings["worker_prefetch_multiplier"] == 4
 
 
 def test_a_final_failure_is_rejected_and_a_lost_task_runs_again() -> None:
