@@ -26,7 +26,7 @@ SILENCE_SECONDS = 7.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 #: a message that has been on so many connections and was never answered is given up
-MOST_WRITES = 3
+MOST_WRITES = 5
 #: what is left at least for the broker after the caller has kept us waiting
 LEAST_SECONDS = 1.0
 AGAIN = "send again with the same key or id"
