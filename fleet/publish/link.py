@@ -66,6 +66,8 @@ class Link:
         self.is_blocked = False
         #: when the broker was last heard, and when it last answered a message (monotonic seconds)
         self.heard = self.answered = 0.0
+        #: when something was written last
+        self._used = 0.0
         self._clock = clock
         self._encoder = Encoder()
         self._connection: amqp.Connection | None = None
@@ -85,8 +87,7 @@ class Link:
 
     def open(self, *, timeout_seconds: float | None = None) -> None:
         """Connect, unless connected. Raises BrokerUnreachable, BrokerRefused, OSError or AMQPError."""
-        if self._connection is not None and not self._is_usable():
-            self.drop()
+        self.drop_if_stale()
         if self._connection is None:
             self._connection = connect(
                 self.target,
@@ -101,7 +102,7 @@ class Link:
             except BaseException:
                 self.drop(next_node=True)
                 raise
-            self.heard = self._clock()
+            self.heard = self._used = self._clock()
             self.was_open = True
 
     def encode(self, message: WireMessage) -> Encoded:
@@ -139,6 +140,7 @@ class Link:
         """Write what was collected to the socket."""
         if self._collected.size:
             self._transport().write(self._collected.take())
+            self._used = self._clock()
 
     def read(self, timeout_seconds: float) -> None:
         """Take in all that the broker has said, after waiting for it for at most ``timeout_seconds``.
@@ -154,6 +156,9 @@ class Link:
                 return  # half a frame; py-amqp keeps it for the next time
             self.heard = self._clock()
             seconds = 0
+        if seconds and not self.is_blocked:
+            # We are waiting; without a sign of life, the broker would take us for dead.
+            self._connection.send_heartbeat()
 
     @contextmanager
     def bounded(self, seconds: float) -> Iterator[None]:
@@ -170,6 +175,18 @@ class Link:
         if connection is not None:
             connection.collect()
 
+    def drop_if_stale(self) -> None:
+        """Drop a connection that was unused for too long, or that something has come in on which ends it."""
+        if self._connection is None:
+            return
+        try:
+            self.read(0)
+        except (OSError, AMQPError):
+            self.drop()
+        else:
+            if self._clock() - self._used > IDLE_SECONDS:
+                self.drop()
+
     def close(self) -> None:
         """Close the connection in order; bounded by the read timeout."""
         try:
@@ -179,16 +196,6 @@ class Link:
             pass  # every message has its answer already
         finally:
             self.drop()
-
-    def _is_usable(self) -> bool:
-        """Tell whether the connection is fresh, and nothing has come in that ends it."""
-        if self._clock() - self.heard > IDLE_SECONDS:
-            return False
-        try:
-            self.read(0)
-        except (OSError, AMQPError):
-            return False
-        return True
 
     def _transport(self) -> Any:
         """Return what reads and writes; py-amqp would connect anew, by itself, on a connection that ended."""

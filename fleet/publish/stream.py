@@ -72,6 +72,7 @@ class Stream:
         the fates of all messages that were taken: BrokerUnreachable (none of them is unknown),
         PublishUncertain (some are), BrokerRefused (exchange or permission), or what ``messages`` raised.
         """
+        self._link.drop_if_stale()
         if not (self._reconnects and self._link.was_open):
             self._open_first()
         self._source, self._resumed = iter(messages), self._clock()
@@ -119,8 +120,9 @@ class Stream:
         """Write until the window is full, the messages are, or it is time to look at the answers."""
         until = self._clock() + LOOK_SECONDS
         with self._link.bounded(min(self._left(), SILENCE_SECONDS)):
-            while not self._link.is_blocked and self._clock() < until and not self._is_isolating():
-                if not self._link.write_next() and not self._take():
+            while not self._link.is_blocked and not self._is_isolating():
+                # What was taken is written before the next look, however long taking it took.
+                if not self._link.write_next() and (self._clock() >= until or not self._take()):
                     break
             self._link.flush()
 
@@ -160,10 +162,12 @@ class Stream:
 
     def _is_isolating(self) -> bool:
         """Tell whether the message that was written last must be answered before the next is written."""
+        if not self._one_by_one:
+            return False
         following = self._window.next_to_write()
-        if self._one_by_one and not self._window.pending and (following is None or not following.writes):
+        if not self._window.pending and (following is None or not following.writes):
             self._one_by_one = False
-        return self._one_by_one and self._window.pending > 0
+        return self._window.pending > 0
 
     def _deadline(self) -> float:
         oldest = self._window.oldest

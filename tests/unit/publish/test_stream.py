@@ -36,6 +36,7 @@ class ScriptedLink:
         self.opens: Sequence[Exception] = []
         self.written: list[str] = []
         self.opened = 0
+        self.stale = False
         self._tag = 0
 
     def open(self, *, timeout_seconds: float | None = None) -> None:
@@ -48,6 +49,10 @@ class ScriptedLink:
         self.is_open = self.was_open = True
         self._tag = 0
         self.heard = self.now
+
+    def drop_if_stale(self) -> None:
+        if self.stale:
+            self.drop()
 
     def encode(self, message: WireMessage) -> None:
         if message.message_id == "too-long":
@@ -163,6 +168,28 @@ def test_a_broker_that_is_away_is_waited_for_when_it_was_there_before() -> None:
     link.opens = [BrokerUnreachable("no broker node answered")] * 5
     assert [fate.kind for fate in send(link, "ab")] == [A, A]
     assert link.now > 0
+
+
+def test_a_stale_connection_is_opened_anew_before_anything_is_written() -> None:
+    link = ScriptedLink()
+    send(link, "a")
+    link.stale = True
+    assert [fate.writes for fate in send(link, "b")] == [1]
+    assert link.opened == 2
+
+
+def test_what_was_taken_is_written_before_the_next_is_waited_for() -> None:
+    link = ScriptedLink()
+    seen: list[list[str]] = []
+
+    def slow() -> Iterator[WireMessage]:
+        for name in "abc":
+            link.now += 5
+            seen.append(list(link.written))
+            yield wire(name)
+
+    assert len(list(stream(link).fates(slow()))) == 3
+    assert seen == [[], ["a"], ["a", "b"]]
 
 
 def test_a_broker_that_never_answered_is_not_waited_for_and_nothing_is_taken() -> None:
