@@ -34,6 +34,8 @@ _KEY_NAMESPACE = uuid.UUID("5b0f2c51-3c1e-5d0b-9d5e-6f1f0d6c2f7a")
 #: headers or arguments of a message that has none
 NOTHING: Mapping[str, object] = MappingProxyType({})
 _PERSISTENT = 2
+# One encoder for all: with options, json.dumps would make one for each message.
+_to_json = json.JSONEncoder(allow_nan=False).encode
 #: stands for arguments in headers
 _HIDDEN = "…"
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -163,7 +165,7 @@ def delayed_routing_key(delay_seconds: int, routing_key: str) -> str:
 def _body(message: TaskMessage) -> bytes:
     embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     try:
-        text = json.dumps([list(message.args), dict(message.kwargs), embedded], allow_nan=False)
+        text = _to_json([list(message.args), dict(message.kwargs), embedded])
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
             f"the arguments of task `{message.task}` are no JSON: {error}",
