@@ -118,7 +118,7 @@ class Stream:
 
     def _write(self) -> None:
         """Write until the window is full, the messages are, or it is time to look at the answers."""
-        until = self._clock() + LOOK_SECONDS
+        until = self._clock() + (0 if self._is_overdue() else LOOK_SECONDS)
         with self._link.bounded(min(self._left(), SILENCE_SECONDS)):
             while not self._link.is_blocked and not self._is_isolating():
                 # What was taken is written before the next look, however long taking it took.
@@ -128,7 +128,7 @@ class Stream:
 
     def _take(self) -> bool:
         """Take one more message in; return False when there is none, or no room for it."""
-        if self._source is None or not self._window.has_room or self._is_overdue():
+        if self._source is None or not self._window.has_room:
             return False
         try:
             message = next(self._source)

@@ -157,7 +157,13 @@ class Window:
         return len(tags)
 
 
+#: the fate of almost every message
+_ACCEPTED = Fate(kind=FateKind.ACCEPTED)
+
+
 def _fate(flight: Flight, kind: FateKind, reason: str) -> Fate:
     if flight.returned is not None:
         return Fate(kind=FateKind.UNROUTABLE, reason=flight.returned, writes=flight.writes)
+    if kind is FateKind.ACCEPTED and flight.writes == 1:
+        return _ACCEPTED
     return Fate(kind=kind, reason=reason, writes=flight.writes)

@@ -18,7 +18,7 @@ from tests.integration.sending.topology import EMAIL_QUEUE, Site, site_on
 
 ROUNDS = 7
 #: tasks of one round, each way
-MANY = 2000
+MANY = 6000
 EACH = 300
 KWARGS = {"to": "ann@example.org", "template": "welcome", "context": {"name": "Ann", "text": "x" * 200}}
 MOST_GROWTH_BYTES = 4 * 2**20
