@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Protocol, Self
 
 from fleet.errors import BrokerRefused, OutcomeUnknown, PartlyDone, PublishUncertain
@@ -23,9 +23,9 @@ from fleet.journal import JournalReader, Outcome
 from fleet.login import login_of, observer_login
 from fleet.model import Fleet, Kind
 from fleet.publish import Publisher, TaskMessage
-from fleet.publish.compose import backup_messages, mail_message, task_message
-
-NOTHING: Mapping[str, object] = MappingProxyType({})
+from fleet.publish.compose import backup_messages, mail_message
+from fleet.publish.many import Deliveries, TaskCall, send_many
+from fleet.publish.message import NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,19 +83,29 @@ class Client:
         queue: str | None = None,
         delay_seconds: float = 0,
         key: str | None = None,
+        traceparent: str | None = None,
     ) -> SentTask:
         """Send ``task``; the same ``key`` gives the same task id, so that workers know a repetition."""
-        message = task_message(
-            self.fleet,
+        call = TaskCall(
             task,
+            kwargs,
             args=args,
-            kwargs=kwargs,
             host=host,
             queue=queue,
             delay_seconds=delay_seconds,
             key=key,
+            traceparent=traceparent,
         )
-        return self._deliver([message])[0]
+        return self._deliver([call.message(self.fleet)])[0]
+
+    def send_many(self, calls: Iterable[TaskCall]) -> Deliveries:
+        """Return an iterator that sends ``calls`` and says what became of each, in their order.
+
+        At most 1,000 are unconfirmed at a time, and no more are taken from ``calls``. An error that ends it
+        comes after what became of every task that was taken: BrokerUnreachable (none of them is unknown),
+        PublishUncertain (some are), BrokerRefused (permission), UsageError (no queue takes a task).
+        """
+        return send_many(self._open(), self.fleet, calls)
 
     def backup(
         self, name: str, hosts: Sequence[str] | None = None, *, key: str | None = None

@@ -5,8 +5,9 @@ in an error, a log line or a process list.
 """
 
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -70,24 +71,42 @@ class Target:
 
 
 def connect(
-    target: Target, *, first_node: int = 0, on_blocked: Callable[[str], None] | None = None
+    target: Target,
+    *,
+    first_node: int = 0,
+    timeout_seconds: float | None = None,
+    on_blocked: Callable[[str], None] | None = None,
+    on_unblocked: Callable[[], None] | None = None,
 ) -> amqp.Connection:
     """Return an open connection to the first node that answers, beginning with number ``first_node``.
 
-    ``on_blocked`` is called when the broker holds publishers back (memory or disk alarm).
+    ``timeout_seconds`` bounds the attempts at all nodes together. ``on_blocked`` is called when the broker
+    holds publishers back (memory or disk alarm), ``on_unblocked`` when it does so no longer.
     Raises BrokerUnreachable with every node's reason, or BrokerRefused as soon as one node says no.
     """
     require_tls_files(target.broker.tls)
     nodes = target.broker.nodes
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     reasons: list[str] = []
     for node in (*nodes[first_node % len(nodes) :], *nodes[: first_node % len(nodes)]):
         try:
-            return _open(target, node, on_blocked)
+            return _open(_hurried(target, deadline), node, on_blocked, on_unblocked)
         except (OSError, ConnectionForced) as error:
             reasons.append(f"{address(node)}: {_reason(error, node, target.broker.tls)}")
         except AMQPError as error:
             raise login_refused(target, node, error) from error
     raise unreachable(reasons)
+
+
+def _hurried(target: Target, deadline: float | None) -> Target:
+    """Return ``target`` with no more time to connect than is left."""
+    if deadline is None:
+        return target
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    timeouts = target.timeouts
+    return replace(target, timeouts=replace(timeouts, connect_seconds=min(timeouts.connect_seconds, left)))
 
 
 def address(node: Node) -> str:
@@ -142,7 +161,12 @@ def tls_options(node: Node, tls: Tls | None) -> dict[str, object] | bool:
     }
 
 
-def _open(target: Target, node: Node, on_blocked: Callable[[str], None] | None) -> amqp.Connection:
+def _open(
+    target: Target,
+    node: Node,
+    on_blocked: Callable[[str], None] | None,
+    on_unblocked: Callable[[], None] | None,
+) -> amqp.Connection:
     timeouts, password = target.timeouts, target.login.password
     connection = amqp.Connection(
         host=address(node),
@@ -158,6 +182,7 @@ def _open(target: Target, node: Node, on_blocked: Callable[[str], None] | None) 
         heartbeat=target.heartbeat_seconds,
         client_properties={"connection_name": target.name},
         on_blocked=on_blocked,
+        on_unblocked=on_unblocked,
     )
     try:
         connection.connect()

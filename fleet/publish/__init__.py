@@ -1,5 +1,6 @@
 """How does a task get to its queue for certain?"""
 
+from fleet.publish.fate import Fate, FateKind
 from fleet.publish.message import (
     FIRST_HEADER,
     KEY_HEADER,
@@ -14,6 +15,8 @@ __all__ = [
     "FIRST_HEADER",
     "KEY_HEADER",
     "SENT_HEADER",
+    "Fate",
+    "FateKind",
     "Publisher",
     "TaskMessage",
     "new_task_id",

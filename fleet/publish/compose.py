@@ -10,7 +10,7 @@ from fleet.errors import UsageError
 from fleet.mail.address import parse_address
 from fleet.mail.names import check_template_name
 from fleet.model import BACKUP_TASK, SEND_MAIL_TASK, Backup, Fleet
-from fleet.publish.message import TaskMessage, new_task_id, task_id_for_key
+from fleet.publish.message import TaskMessage, is_traceparent, new_task_id, task_id_for_key
 from fleet.routes import route
 
 
@@ -24,11 +24,17 @@ def task_message(
     queue: str | None = None,
     delay_seconds: float = 0,
     key: str | None = None,
+    traceparent: str | None = None,
 ) -> TaskMessage:
     """Return the message for ``task``, under an id of its own or the one that ``key`` stands for.
 
-    Raises UsageError when no queue of the fleet takes it, or not on that host.
+    Raises UsageError when no queue of the fleet takes it, or not on that host, or ``traceparent`` is none.
     """
+    if traceparent is not None and not is_traceparent(traceparent):
+        raise UsageError(
+            f"`{traceparent[:100]}` is no W3C trace context",
+            hint="such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        )
     if host is not None and fleet.host(host) is None:
         raise UsageError(
             f"{fleet.source} has no host `{host}`",
@@ -50,6 +56,7 @@ def task_message(
         kwargs=dict(kwargs),
         delay_seconds=delay_seconds,
         key=key,
+        traceparent=traceparent,
     )
 
 

@@ -6,10 +6,12 @@ and properties out. Arguments stand in the body only, never in a header that a l
 
 import json
 import math
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 
 from fleet.errors import UsageError
@@ -21,15 +23,22 @@ SENT_HEADER = "fleet_sent"
 FIRST_HEADER = "fleet_first"
 #: idempotency key, kept over retries
 KEY_HEADER = "fleet_key"
+#: W3C trace context, kept over retries
+TRACE_HEADER = "traceparent"
 
 #: longest delay that the broker's 28 delay levels can hold (about 8.5 years)
 LONGEST_DELAY_SECONDS = 2**DELAY_LEVELS - 1
 
 #: where ids that are made from a key come from; changing it would make every key a new one
 _KEY_NAMESPACE = uuid.UUID("5b0f2c51-3c1e-5d0b-9d5e-6f1f0d6c2f7a")
+#: headers or arguments of a message that has none
+NOTHING: Mapping[str, object] = MappingProxyType({})
 _PERSISTENT = 2
+# One encoder for all: with options, json.dumps would make one for each message.
+_to_json = json.JSONEncoder(allow_nan=False).encode
 #: stands for arguments in headers
 _HIDDEN = "…"
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +52,15 @@ class TaskMessage:
     #: JSON-like positional arguments
     args: tuple[object, ...] = field(default=(), repr=False)
     #: JSON-like keyword arguments
-    kwargs: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    kwargs: Mapping[str, object] = field(default_factory=lambda: NOTHING, repr=False)
     #: the broker holds the message for this long
     delay_seconds: float = 0
     #: idempotency key: the same key means the same piece of work
     key: str | None = None
     #: when the work was first sent (epoch seconds); None means now
     first_sent: float | None = None
+    #: W3C trace context of the sender; None makes one of the task id
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +73,10 @@ class WireMessage:
     headers: Mapping[str, object] = field(repr=False)
     #: AMQP basic properties by name
     properties: Mapping[str, object] = field(repr=False)
+    #: further headers, in one mapping that many messages share
+    common: Mapping[str, object] = field(default_factory=lambda: NOTHING, repr=False)
+    #: a queue that must exist: at the end of a delay the broker cannot tell that a key leads nowhere
+    required_queue: str | None = None
 
     @property
     def message_id(self) -> str:
@@ -90,9 +105,10 @@ def for_rabbitmq(message: TaskMessage, *, now: float, origin: str) -> WireMessag
         exchange=DELAY_EXCHANGE if delay else TASK_EXCHANGE,
         routing_key=delayed_routing_key(delay, key) if delay else key,
         body=_body(message),
-        # No ETA: the broker holds a delayed message, so no worker has to.
-        headers=_headers(message, now=now, origin=origin, eta=None),
+        headers=_headers(message, now=now),
+        common=_common_headers(message.task, origin),
         properties=_properties(message, now=now),
+        required_queue=key if delay else None,
     )
 
 
@@ -107,9 +123,25 @@ def for_redis(message: TaskMessage, *, now: float, origin: str) -> WireMessage:
         exchange="",
         routing_key=message.queue.name,
         body=_body(message),
-        headers=_headers(message, now=now, origin=origin, eta=eta),
+        headers=_headers(message, now=now) | {"eta": eta},
+        common=_common_headers(message.task, origin),
         properties=_properties(message, now=now),
     )
+
+
+def is_traceparent(text: str) -> bool:
+    """Tell whether ``text`` is a W3C trace context, of any version."""
+    return _TRACEPARENT.fullmatch(text) is not None and not text.startswith("ff")
+
+
+def traceparent_of(task_id: str) -> str:
+    """Return the trace context of a task whose sender has none: always the same for the same id.
+
+    Its flags leave it to whoever records traces whether this one is.
+    """
+    number = task_id.replace("-", "")
+    made = f"00-{number}-{number[16:]}-00"
+    return made if is_traceparent(made) else traceparent_of(str(uuid.uuid5(_KEY_NAMESPACE, task_id)))
 
 
 def whole_delay_seconds(seconds: float) -> int:
@@ -133,7 +165,7 @@ def delayed_routing_key(delay_seconds: int, routing_key: str) -> str:
 def _body(message: TaskMessage) -> bytes:
     embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     try:
-        text = json.dumps([list(message.args), dict(message.kwargs), embedded], allow_nan=False)
+        text = _to_json([list(message.args), dict(message.kwargs), embedded])
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
             f"the arguments of task `{message.task}` are no JSON: {error}",
@@ -142,34 +174,44 @@ def _body(message: TaskMessage) -> bytes:
     return text.encode()
 
 
-def _headers(message: TaskMessage, *, now: float, origin: str, eta: str | None) -> dict[str, object]:
+def _headers(message: TaskMessage, *, now: float) -> dict[str, object]:
     headers: dict[str, object] = {
-        "lang": "py",
-        "task": message.task,
         "id": message.task_id,
-        "shadow": None,
-        "eta": eta,
-        "expires": None,
-        "group": None,
-        "group_index": None,
-        "retries": 0,
-        "timelimit": [None, None],
         "root_id": message.task_id,
-        "parent_id": None,
-        "argsrepr": _HIDDEN,
-        "kwargsrepr": _HIDDEN,
-        "origin": origin,
-        # None: the worker decides, as for a message of Celery's own.
-        "ignore_result": None,
-        "replaced_task_nesting": 0,
-        "stamped_headers": None,
-        "stamps": {},
+        TRACE_HEADER: message.traceparent or traceparent_of(message.task_id),
         SENT_HEADER: now,
         FIRST_HEADER: now if message.first_sent is None else message.first_sent,
     }
     if message.key is not None:
         headers[KEY_HEADER] = message.key
     return headers
+
+
+@lru_cache(maxsize=256)
+def _common_headers(task: str, origin: str) -> Mapping[str, object]:
+    return MappingProxyType(
+        {
+            "lang": "py",
+            "task": task,
+            "shadow": None,
+            # No ETA: the broker holds a delayed message, so no worker has to.
+            "eta": None,
+            "expires": None,
+            "group": None,
+            "group_index": None,
+            "retries": 0,
+            "timelimit": [None, None],
+            "parent_id": None,
+            "argsrepr": _HIDDEN,
+            "kwargsrepr": _HIDDEN,
+            "origin": origin,
+            # None: the worker decides, as for a message of Celery's own.
+            "ignore_result": None,
+            "replaced_task_nesting": 0,
+            "stamped_headers": None,
+            "stamps": {},
+        }
+    )
 
 
 def _properties(message: TaskMessage, *, now: float) -> dict[str, object]:

@@ -7,7 +7,9 @@ all. Everything is bounded by ``timeout_seconds``, a broker that has stopped rea
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -15,29 +17,26 @@ from fleet.connection import DEFAULT_TIMEOUTS, Target, Timeouts
 from fleet.errors import BrokerRefused, BrokerUnreachable, PublishUncertain, UsageError
 from fleet.login import Login
 from fleet.model import Fleet, Kind
-from fleet.publish.channel import ConfirmedChannel, ConnectionLost, Refusal, RefusalKind
+from fleet.publish.channel import ConfirmedChannel
+from fleet.publish.fate import Fate, FateKind
 from fleet.publish.message import TaskMessage, WireMessage, for_rabbitmq, for_redis
 from fleet.secrets import Secret
 
 #: for one send, reconnecting included
 SEND_SECONDS = 15.0
+#: the broker then says something every five seconds, so that a node that hangs is told from one that is slow
+HEARTBEAT_SECONDS = 10
 
 
 class Door(Protocol):
     """What a publisher needs of a broker."""
 
-    def deliver(
-        self, messages: Sequence[WireMessage], *, timeout_seconds: float
-    ) -> tuple[Refusal | None, ...]:
-        """Publish and return, for each message, None or why the broker did not take it."""
+    def fates(self, messages: Iterable[WireMessage], *, timeout_seconds: float) -> Iterator[Fate]:
+        """Publish ``messages`` and yield the fate of each, in order."""
         ...
 
     def open(self) -> None:
         """Connect, unless connected."""
-        ...
-
-    def require_queue(self, name: str) -> None:
-        """Make sure that queue ``name`` exists."""
         ...
 
     def close(self) -> None:
@@ -63,7 +62,13 @@ class Publisher:
         clock: Callable[[], float] = time.time,
     ) -> None:
         login = Login(user=user or fleet.broker.user, password=password)
-        self._target = Target(broker=fleet.broker, login=login, name=name, timeouts=timeouts)
+        self._target = Target(
+            broker=fleet.broker,
+            login=login,
+            name=name,
+            timeouts=timeouts,
+            heartbeat_seconds=HEARTBEAT_SECONDS,
+        )
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._origin = f"{name.replace(' ', '-')}@{socket.gethostname()}"
@@ -80,35 +85,48 @@ class Publisher:
         Raises BrokerUnreachable (it is not there), BrokerRefused (the broker would not have it) or
         PublishUncertain (it may be there; sending it again with the same id is safe where the task is).
         """
-        self.send_many((message,))
-
-    def send_many(self, messages: Sequence[TaskMessage]) -> None:
-        """Send ``messages`` in order and return when the broker has all of them for certain.
-
-        Raises as ``send`` does, for the first that went wrong; others may be queued.
-        """
-        for refused in self.deliver(messages):
-            if refused is not None:
-                raise refused
+        (refused,) = self.deliver((message,))
+        if refused is not None:
+            raise refused
 
     def deliver(self, messages: Sequence[TaskMessage]) -> tuple[BrokerRefused | None, ...]:
         """Send ``messages`` in order; return for each None (the broker has it) or why it would not have it.
 
-        Raises as ``send`` does when it cannot be told for each of them.
+        Raises as ``send`` does when it cannot be told for each of them; BrokerUnreachable itself means that
+        none of them is there.
         """
-        encode = for_redis if self._is_redis else for_rabbitmq
-        now = self._clock()
-        wires = [encode(message, now=now, origin=self._origin) for message in messages]
-        started = time.monotonic()
+        wires = [self._encode(message) for message in messages]
+        fates: list[Fate] = []
         try:
-            refusals = self._deliver(messages, wires, self._timeout_seconds)
-        except ConnectionLost as lost:
-            left = self._timeout_seconds - (time.monotonic() - started)
-            refusals = self._deliver_again(messages, wires, left, lost)
-        return tuple(
-            self._refused(message, refusal) if refusal else None
-            for message, refusal in zip(messages, refusals, strict=True)
-        )
+            for fate in self._door.fates(wires, timeout_seconds=self._timeout_seconds):
+                fates.append(fate)  # what came before an error counts, too
+        except PublishUncertain:
+            raise
+        except BrokerUnreachable as error:
+            if any(fate.accepted for fate in fates):
+                raise PublishUncertain(error.message, hint=error.hint) from error
+            raise
+        return tuple(self.refusal(*pair) for pair in zip(messages, fates, strict=True))
+
+    def stream(self, messages: Iterable[TaskMessage]) -> Generator[tuple[TaskMessage, Fate], None, None]:
+        """Send ``messages``, however many, and yield the fate of each, in their order.
+
+        Takes from ``messages`` only as many as may be unconfirmed at a time, over a connection of its own,
+        so that others may be sent meanwhile. Raises, after the fates of all messages that were taken,
+        BrokerUnreachable (none of them is unknown), PublishUncertain (some are), BrokerRefused (exchange or
+        permission), or what ``messages`` itself raised.
+        """
+        taken: deque[TaskMessage] = deque()
+
+        def wires() -> Iterator[WireMessage]:
+            for message in messages:
+                wire = self._encode(message)
+                taken.append(message)
+                yield wire
+
+        with closing(_open_door(self._target)) as door:
+            for fate in door.fates(wires(), timeout_seconds=self._timeout_seconds):
+                yield taken.popleft(), fate
 
     def close(self) -> None:
         """Close the connection."""
@@ -122,44 +140,24 @@ class Publisher:
     ) -> None:
         self.close()
 
-    def _deliver(
-        self, messages: Sequence[TaskMessage], wires: Sequence[WireMessage], seconds: float
-    ) -> tuple[Refusal | None, ...]:
-        for message in messages:
-            if message.delay_seconds:
-                # The broker can tell at once that a key leads nowhere, but not at the end of a delay.
-                self._door.require_queue(message.queue.name)
-        return self._door.deliver(wires, timeout_seconds=seconds)
+    def _encode(self, message: TaskMessage) -> WireMessage:
+        encode = for_redis if self._is_redis else for_rabbitmq
+        return encode(message, now=self._clock(), origin=self._origin)
 
-    def _deliver_again(
-        self,
-        messages: Sequence[TaskMessage],
-        wires: Sequence[WireMessage],
-        seconds: float,
-        lost: ConnectionLost,
-    ) -> tuple[Refusal | None, ...]:
-        """Send once more what has no answer; what the broker has confirmed would only run twice."""
-        left = [index for index in range(len(wires)) if index not in lost.answered]
-        try:
-            again = self._deliver(
-                [messages[index] for index in left], [wires[index] for index in left], max(seconds, 1.0)
-            )
-        except (BrokerUnreachable, BrokerRefused) as error:
-            raise PublishUncertain(f"{lost.message}; then: {error.message}", hint=error.hint) from error
-        answers = {**lost.answered, **dict(zip(left, again, strict=True))}
-        return tuple(answers[index] for index in range(len(wires)))
-
-    def _refused(self, message: TaskMessage, refusal: Refusal) -> BrokerRefused:
+    def refusal(self, message: TaskMessage, fate: Fate) -> BrokerRefused | None:
+        """Return the error for a message that the broker did not take; None when it has it."""
+        if fate.accepted:
+            return None
         queue = message.queue.name
-        if refusal.kind is RefusalKind.UNROUTABLE:
+        if fate.kind is FateKind.UNROUTABLE:
             return BrokerRefused(
                 f"no queue takes task `{message.task}`: `{queue}` is not bound in "
-                f"vhost `{self._target.broker.vhost}` ({refusal.reason})",
+                f"vhost `{self._target.broker.vhost}` ({fate.reason})",
                 hint="run `fleet provision broker`",
             )
         return BrokerRefused(
             f"queue `{queue}` did not take task `{message.task}`: it is full, or too few of its broker "
-            f"nodes are up ({refusal.reason})",
+            f"nodes are up ({fate.reason})",
             hint=f"see `rabbitmqctl list_queues -p {self._target.broker.vhost} name messages state`, "
             f"and `max_length` of queue `{message.queue.queue}` in the fleet file",
         )

@@ -5,7 +5,7 @@ takes messages as well as any other, and it has one copy.
 """
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kombu.connection import Connection
@@ -13,9 +13,10 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import AuthenticationError, ResponseError
 
 from fleet.connection import Target, address, require_tls_files, unreachable
-from fleet.errors import BrokerRefused, BrokerUnreachable, PublishUncertain
+from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError, PublishUncertain
 from fleet.model import Node, Tls
 from fleet.publish.channel import Refusal
+from fleet.publish.fate import Fate, FateKind
 from fleet.publish.message import WireMessage
 
 
@@ -42,7 +43,7 @@ class RedisLists:
                     message.body.decode(),
                     exchange=message.exchange,
                     routing_key=message.routing_key,
-                    headers=dict(message.headers),
+                    headers={**message.common, **message.headers},
                     **dict(message.properties),
                 )
         except (OperationalError, *connection.connection_errors, *connection.channel_errors) as error:
@@ -52,12 +53,25 @@ class RedisLists:
             ) from error
         return (None,) * len(messages)
 
+    def fates(self, messages: Iterable[WireMessage], *, timeout_seconds: float) -> Iterator[Fate]:
+        """Append ``messages`` one by one and yield the fate of each.
+
+        Raises as ``deliver``, after the fate of the message that it was about.
+        """
+        for message in messages:
+            try:
+                self.deliver((message,), timeout_seconds=timeout_seconds)
+            except PublishUncertain as error:
+                yield Fate(kind=FateKind.UNKNOWN, reason=error.message)
+                raise
+            except FleetError as error:
+                yield Fate(kind=FateKind.UNSENT, reason=error.message, writes=0)
+                raise
+            yield Fate(kind=FateKind.ACCEPTED)
+
     def open(self) -> None:
         """Connect, unless connected; raises BrokerUnreachable or BrokerRefused."""
         self._open()
-
-    def require_queue(self, name: str) -> None:
-        """Do nothing: in Redis an empty queue is a missing key, so its absence means nothing."""
 
     def close(self) -> None:
         """Close the connection."""

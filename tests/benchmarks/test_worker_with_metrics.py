@@ -74,7 +74,7 @@ def seconds_per_task(file: Path, password: str, module: tuple[str, ...]) -> floa
     queue = route(fleet, "bench.nothing")
     with running_worker(file, module) as child, Publisher(fleet, Secret(password)) as publisher:
         before = cpu_seconds(child.pid)
-        publisher.send_many(
+        publisher.deliver(
             [TaskMessage(task="bench.nothing", queue=queue, task_id=new_task_id()) for _ in range(TASKS)]
         )
         await_idle(child.pid)

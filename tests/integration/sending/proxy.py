@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback in front of a broker, which can end TLS and cut connections at a chosen moment."""
+"""A TCP proxy on loopback in front of a broker: it ends TLS, cuts connections at a given moment, or hangs."""
 
 import socket
 import ssl
@@ -25,6 +25,8 @@ class Proxy:
         self._threads = [threading.Thread(target=self._accept, name="proxy")]
         #: connections that were accepted
         self.accepted = 0
+        #: while set, connections stay open and nothing passes
+        self.frozen = threading.Event()
 
     @property
     def port(self) -> int:
@@ -66,6 +68,8 @@ class Proxy:
         broker.settimeout(0.02)
         while not self._stop.is_set():
             sent = _received(client)
+            while self.frozen.is_set() and not self._stop.is_set():
+                self._stop.wait(0.02)
             if sent:
                 broker.sendall(sent)
                 if self._cut(sent):

@@ -70,6 +70,20 @@ def test_a_broker_with_a_trusted_certificate_is_used(site: Site, tmp_path: Path)
     assert len(site.messages(EMAIL_QUEUE.name)) == 1
 
 
+def test_very_many_tasks_go_through_tls(site: Site, tmp_path: Path) -> None:
+    site.declare(EMAIL_QUEUE)
+    authority = Authority.create(tmp_path)
+    messages = (
+        TaskMessage(task="fleet.send_mail", queue=EMAIL_QUEUE, task_id=new_task_id()) for _ in range(2500)
+    )
+    with Proxy(site.vhost.node.port, tls=speaking_tls(authority, "127.0.0.1")) as proxy:
+        secured = through(site, proxy.port, tls=Tls(ca=str(authority.cert)))
+        with Publisher(secured.fleet, secured.password) as publisher:
+            assert all(fate.accepted and fate.writes == 1 for _, fate in publisher.stream(messages))
+        assert proxy.accepted == 1
+    assert len(site.messages(EMAIL_QUEUE.name)) == 2500
+
+
 def test_a_certificate_of_an_unknown_authority_is_not_trusted(site: Site, tmp_path: Path) -> None:
     known, unknown = Authority.create(tmp_path, "known"), Authority.create(tmp_path, "unknown")
     with (

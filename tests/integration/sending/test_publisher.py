@@ -57,7 +57,7 @@ def test_many_tasks_keep_their_order(site: Site) -> None:
     site.declare(EMAIL_QUEUE)
     messages = [mail() for _ in range(450)]
     with publisher(site) as open_publisher:
-        open_publisher.send_many(messages)
+        open_publisher.deliver(messages)
     found = [message.properties["correlation_id"] for message in site.messages(EMAIL_QUEUE.name)]
     assert found == [message.task_id for message in messages]
 

@@ -4,6 +4,7 @@ import os
 import signal
 
 from fleet.daemons.process import Child
+from fleet.daemons.rabbitmq import RabbitNode
 from tests.integration.worker.conftest import Shop, eventually
 
 FAILED = 1
@@ -73,6 +74,8 @@ def test_an_idle_worker_and_a_busy_one_are_left_alone(shop: Shop) -> None:
 
 def connections(shop: Shop, purpose: str) -> int:
     """Return how many connections for ``purpose`` of this test's worker the broker has logged by now."""
-    log = next((shop.vhost.node.directory / "log").glob("fleet@localhost.log")).read_text(errors="replace")
+    node = shop.vhost.node
+    assert isinstance(node, RabbitNode)
+    log = next((node.directory / "log").glob("fleet@localhost.log")).read_text(errors="replace")
     mine = [line for line in log.splitlines() if f"vhost: '{shop.vhost.name}'" in line]
     return sum(f"alpha {purpose}" in line for line in mine)

@@ -15,7 +15,9 @@ from fleet.publish.message import (
     delayed_routing_key,
     for_rabbitmq,
     for_redis,
+    is_traceparent,
     task_id_for_key,
+    traceparent_of,
     whole_delay_seconds,
 )
 from fleet.routes import broker_queue
@@ -32,6 +34,10 @@ def wire(**fields: Any) -> WireMessage:
     return for_rabbitmq(mail(**fields), now=NOW, origin="test@here")
 
 
+def all_headers(made: WireMessage) -> dict[str, object]:
+    return {**made.common, **made.headers}
+
+
 def test_a_message_goes_to_its_queue_through_the_task_exchange() -> None:
     assert (wire().exchange, wire().routing_key) == ("fleet.tasks", "fleet.email")
 
@@ -45,7 +51,7 @@ def test_the_body_holds_arguments_and_no_callbacks() -> None:
 def test_arguments_stand_in_no_header_and_no_repr() -> None:
     message = mail(kwargs={"to": "secret@example.org"})
     made = for_rabbitmq(message, now=NOW, origin="test@here")
-    assert "secret@example.org" not in f"{made.headers}{made.properties}{made!r}{message!r}"
+    assert "secret@example.org" not in f"{all_headers(made)}{made.properties}{made!r}{message!r}"
 
 
 def test_the_message_is_stamped_with_its_moment_and_its_key() -> None:
@@ -68,13 +74,54 @@ def test_a_delayed_message_waits_in_the_broker_and_has_no_eta() -> None:
     made = wire(delay_seconds=0.2)
     assert made.exchange == "celery_delayed_27"
     assert made.routing_key.endswith("0.0.1.fleet.email")
-    assert made.headers["eta"] is None
+    assert all_headers(made)["eta"] is None
+    assert made.required_queue == "fleet.email"
 
 
 def test_redis_has_no_delay_of_its_own_so_the_worker_gets_an_eta() -> None:
     made = for_redis(mail(delay_seconds=60), now=NOW, origin="test@here")
     assert (made.exchange, made.routing_key) == ("", "fleet.email")
-    assert made.headers["eta"] == "2023-11-14T22:14:20.250000+00:00"
+    assert all_headers(made)["eta"] == "2023-11-14T22:14:20.250000+00:00"
+
+
+def test_what_all_messages_of_a_task_share_is_one_mapping_and_holds_nothing_of_their_own() -> None:
+    first, second = wire(key="a"), wire(task_id="id-2")
+    assert first.common is second.common
+    assert not first.common.keys() & first.headers.keys()
+
+
+def test_a_task_belongs_to_the_trace_of_its_sender() -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert wire(traceparent=trace).headers["traceparent"] == trace
+
+
+@given(task_id=st.one_of(st.uuids().map(str), st.text(max_size=40)))
+def test_a_task_without_a_trace_has_one_of_its_own_id(task_id: str) -> None:
+    made = traceparent_of(task_id)
+    assert is_traceparent(made)
+    assert made == traceparent_of(task_id)
+
+
+def test_a_trace_can_be_found_by_the_task_id() -> None:
+    assert traceparent_of("4bf92f35-77b3-4da6-a3ce-929d0e0e4736").startswith(
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "00-1",
+        f"00-{'0' * 32}-{'1' * 16}-01",
+        f"00-{'1' * 32}-{'0' * 16}-01",
+        f"ff-{'1' * 32}-{'1' * 16}-01",
+        f"00-{'A' * 32}-{'1' * 16}-01",
+        f"00-{'1' * 32}-{'1' * 16}-01\n",
+    ],
+)
+def test_what_is_no_trace_context_is_known(text: str) -> None:
+    assert not is_traceparent(text)
 
 
 @given(seconds=st.floats(min_value=0, max_value=LONGEST_DELAY_SECONDS))

@@ -1,11 +1,11 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
 import pytest
 
-from fleet.errors import BrokerRefused, PublishUncertain
+from fleet.errors import BrokerRefused, BrokerUnreachable, PublishUncertain
 from fleet.model import Broker, Fleet, Node, Queue
 from fleet.publish import Publisher, TaskMessage
-from fleet.publish.channel import ConnectionLost, Refusal, RefusalKind
+from fleet.publish.fate import Fate, FateKind
 from fleet.publish.message import WireMessage
 from fleet.routes import broker_queue
 
@@ -19,27 +19,28 @@ FLEET = Fleet(
     workers=(),
 )
 QUEUE = broker_queue(Queue(name="email", tasks=("fleet.send_mail",)), None)
-FULL = Refusal(kind=RefusalKind.REJECTED, reason="full")
+TAKEN = Fate(kind=FateKind.ACCEPTED)
 
 
 class Door:
-    """Loses the connection at the first batch and takes what comes after."""
+    """Gives the fates that it was made with, then raises the error."""
 
-    def __init__(self, lost: ConnectionLost) -> None:
-        self.batches: list[list[str]] = []
-        self.lost = lost
-        self.second: Exception | None = None
+    def __init__(self, fates: Iterable[Fate], error: Exception | None = None) -> None:
+        self._fates = list(fates)
+        self._error = error
+        self.is_closed = False
 
-    def deliver(
-        self, messages: Sequence[WireMessage], *, timeout_seconds: float
-    ) -> tuple[Refusal | None, ...]:
+    def fates(self, messages: Iterable[WireMessage], *, timeout_seconds: float) -> Iterator[Fate]:
         del timeout_seconds
-        self.batches.append([message.message_id for message in messages])
-        if len(self.batches) == 1:
-            raise self.lost
-        if self.second is not None:
-            raise self.second
-        return (None,) * len(messages)
+        source = iter(messages)
+        for fate in self._fates:
+            next(source)
+            yield fate
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 def publisher(door: Door, monkeypatch: pytest.MonkeyPatch) -> Publisher:
@@ -51,25 +52,40 @@ def mails(names: str) -> list[TaskMessage]:
     return [TaskMessage(task="fleet.send_mail", queue=QUEUE, task_id=name) for name in names]
 
 
-def test_after_a_lost_connection_only_what_has_no_answer_is_sent_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    door = Door(ConnectionLost("gone", answered={0: None, 2: FULL}))
-    outcomes = publisher(door, monkeypatch).deliver(mails("abcd"))
-    assert door.batches == [["a", "b", "c", "d"], ["b", "d"]]
-    assert [type(outcome) for outcome in outcomes] == [type(None), type(None), BrokerRefused, type(None)]
+def test_each_message_of_a_batch_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door([TAKEN, Fate(kind=FateKind.REFUSED, reason="negative confirm"), TAKEN])
+    first, second, third = publisher(door, monkeypatch).deliver(mails("abc"))
+    assert (first, third) == (None, None)
+    assert isinstance(second, BrokerRefused)
+    assert "it is full" in second.message
 
 
-def test_without_any_answer_the_whole_batch_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    door = Door(ConnectionLost("gone"))
-    assert publisher(door, monkeypatch).deliver(mails("ab")) == (None, None)
-    assert door.batches == [["a", "b"], ["a", "b"]]
-
-
-def test_what_was_lost_stays_uncertain_when_the_second_try_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    door = Door(ConnectionLost("gone", answered={0: None}))
-    door.second = BrokerRefused("no")
-    with pytest.raises(PublishUncertain, match="gone; then: no"):
+def test_a_batch_of_which_nothing_is_there_is_no_uncertainty(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door([Fate(kind=FateKind.UNSENT, writes=0)] * 2, BrokerUnreachable("away"))
+    with pytest.raises(BrokerUnreachable) as caught:
         publisher(door, monkeypatch).deliver(mails("ab"))
+    assert type(caught.value) is BrokerUnreachable
+
+
+def test_a_batch_of_which_a_part_is_there_is_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door([TAKEN, Fate(kind=FateKind.UNSENT, writes=0)], BrokerUnreachable("away"))
+    with pytest.raises(PublishUncertain, match="away"):
+        publisher(door, monkeypatch).deliver(mails("ab"))
+
+
+def test_a_stream_pairs_each_message_with_its_fate_and_closes_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unroutable = Fate(kind=FateKind.UNROUTABLE, reason="312 NO_ROUTE")
+    door = Door([TAKEN, unroutable])
+    sent = list(publisher(door, monkeypatch).stream(mails("ab")))
+    assert [(message.task_id, fate) for message, fate in sent] == [("a", TAKEN), ("b", unroutable)]
+    assert door.is_closed
+
+
+def test_a_stream_that_is_left_early_closes_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door([TAKEN, TAKEN])
+    sent = publisher(door, monkeypatch).stream(mails("ab"))
+    next(sent)
+    sent.close()
+    assert door.is_closed

@@ -1,0 +1,126 @@
+"""How does a message become the bytes of a publish, quickly?
+
+Most headers are the same for all messages of a task. An AMQP table is its pairs one after the other, so what
+is shared is encoded once and the rest put behind it. py-amqp's own writer makes the frames.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from struct import Struct
+from types import MappingProxyType
+from typing import Any
+
+import amqp
+from amqp.serialization import dumps
+
+from fleet.publish.message import WireMessage
+
+#: arguments of basic.publish: reserved, exchange, routing key, mandatory, immediate
+_PUBLISH = "Bssbb"
+#: encoded parts that are kept of each kind, at most; a fleet has fewer tasks and queues
+_KEPT = 512
+_NO_PROPERTIES: Mapping[str, Any] = MappingProxyType({})
+
+_octet, _short, _long, _longlong, _double = (Struct(code).pack for code in (">B", ">H", ">I", ">Q", ">d"))
+
+
+class Content:
+    """A message body with properties that are encoded already, for py-amqp's frame writer."""
+
+    __slots__ = ("_encoded", "body")
+
+    #: py-amqp reads it for a body that is text; this one is bytes
+    properties = _NO_PROPERTIES
+
+    def __init__(self, body: bytes, encoded: bytes) -> None:
+        self.body = body
+        self._encoded = encoded
+
+    def _serialize_properties(self) -> bytes:
+        return self._encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A message that is ready to be written."""
+
+    #: of a mandatory basic.publish
+    arguments: bytes
+    content: Content
+
+
+class Encoder:
+    """Encodes messages; remembers what they have in common."""
+
+    def __init__(self) -> None:
+        self._arguments: dict[tuple[str, str], bytes] = {}
+        # By identity, for a mapping has no hash; kept with its bytes, so that no other one can get its id.
+        self._tables: dict[int, tuple[Mapping[str, object], bytes]] = {}
+
+    def encode(self, message: WireMessage) -> Encoded:
+        """Return ``message`` ready to be written.
+
+        Raises struct.error and whatever else py-amqp raises for what AMQP cannot carry.
+        """
+        table = self._common_table(message.common) + _table(message.headers)
+        properties = _properties(message.properties, _long(len(table)) + table)
+        arguments = self._publish(message.exchange, message.routing_key)
+        return Encoded(arguments, Content(message.body, properties))
+
+    def _publish(self, exchange: str, routing_key: str) -> bytes:
+        target = (exchange, routing_key)
+        if target not in self._arguments:
+            if len(self._arguments) >= _KEPT:
+                self._arguments.clear()
+            self._arguments[target] = dumps(_PUBLISH, (0, exchange, routing_key, True, False))
+        return self._arguments[target]
+
+    def _common_table(self, headers: Mapping[str, object]) -> bytes:
+        known = self._tables.get(id(headers))
+        if known is None:
+            if len(self._tables) >= _KEPT:
+                self._tables.clear()
+            known = self._tables[id(headers)] = (headers, _table(headers))
+        return known[1]
+
+
+def _table(headers: Mapping[str, object]) -> bytes:
+    """Return the pairs of a table, without its length."""
+    return b"".join([_pair(name, value) for name, value in headers.items()])
+
+
+def _pair(name: str, value: object) -> bytes:
+    """Return a header: text and floats, of which each message has its own, without py-amqp's detours."""
+    if type(value) is str:
+        text = value.encode("utf-8", "surrogatepass")
+        return _short_text(name) + b"S" + _long(len(text)) + text
+    if type(value) is float:
+        return _short_text(name) + b"d" + _double(value)
+    encoded: bytes = dumps("F", ({name: value},))
+    return encoded[4:]
+
+
+def _short_text(value: object) -> bytes:
+    text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    return _octet(len(text)) + text
+
+
+_ENCODE: Mapping[str, Callable[[Any], bytes]] = MappingProxyType(
+    {"s": _short_text, "o": _octet, "L": _longlong, "F": bytes}
+)
+#: name of a property → its flag and how it is encoded, in the order of the wire
+_PROPERTIES = tuple(
+    (name, 1 << (15 - position), _ENCODE[kind])
+    for position, (name, kind) in enumerate(amqp.Message.PROPERTIES)
+)
+
+
+def _properties(properties: Mapping[str, object], headers: bytes) -> bytes:
+    present = {**properties, "application_headers": headers}
+    flags, parts = 0, []
+    for name, flag, encode in _PROPERTIES:
+        value = present.get(name)
+        if value is not None:
+            flags |= flag
+            parts.append(encode(value))
+    return _short(flags) + b"".join(parts)
