@@ -56,6 +56,9 @@ LAYERS = {
     "fleet.journal": 2,
     "fleet.journal.record": 1,
     "fleet.ledger": 2,
+    "fleet.outbox": 2,
+    "fleet.outbox.record": 1,
+    "fleet.outbox.schema": 1,
     "fleet.urls": 2,
     "fleet.daemons": 2,
     "fleet.worker": 3,
@@ -80,7 +83,7 @@ DOORS = {
     "click": ("fleet.cli", "provisioning.__main__"),
     "rich": ("fleet.cli",),
     "pydantic": ("fleet.config",),
-    "sqlite3": ("fleet.ledger",),
+    "sqlite3": ("fleet.ledger", "fleet.outbox.database"),
 }
 
 PURE_FORBIDDEN = {
