@@ -7,8 +7,9 @@ in this process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
 import fcntl
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fleet.errors import OutboxBusy, OutboxUnusable
@@ -93,13 +94,20 @@ def _make_directory(directory: Path) -> None:
 
 
 def _create(path: Path) -> None:
-    # SQLite gives its -wal and -shm files the mode of the file itself.
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    """Create ``path`` for its owner only, or leave the file that another one has made meanwhile.
+
+    It is closed before it gets its name: another thread may open it through SQLite from then on. SQLite gives
+    its -wal and -shm files the mode of the file itself.
+    """
+    descriptor, unnamed = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.new-")
+    os.close(descriptor)
     try:
-        os.close(os.open(path, flags, _PRIVATE_FILE))
-    except FileExistsError:
-        return _check_file(path, path.lstat())
-    return _flush_directory(path.parent)
+        with suppress(FileExistsError):
+            os.link(unnamed, path)
+    finally:
+        Path(unnamed).unlink()
+    _check_file(path, path.lstat())
+    _flush_directory(path.parent)
 
 
 def _flush_directory(directory: Path) -> None:

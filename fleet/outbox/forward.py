@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from fleet.errors import BrokerRefused, BrokerUnreachable
+from fleet.errors import BrokerRefused, BrokerUnreachable, PublishUncertain
 from fleet.outbox.record import KeptTask, due_message
 from fleet.outbox.store import Drain, Outbox
 from fleet.publish.message import TaskMessage
@@ -115,6 +115,10 @@ class _Run:
             except BrokerRefused as refusal:
                 self._hold(task, refusal)
                 return
+            except PublishUncertain as error:
+                # Named, because the connection may have gone for this very message's sake.
+                which = f"while task {task.message.task_id} (number {task.number}) was sent"
+                raise PublishUncertain(f"{error.message}, {which}", hint=error.hint) from error
             self._drain.remove(task)
             self.delivered += 1
             self._on_delivered()

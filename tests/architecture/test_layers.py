@@ -176,6 +176,17 @@ def test_pure_rooms_import_no_clock_environment_or_input(module: str, tree: ast.
     assert not [name for name in imports(tree) if name in PURE_FORBIDDEN]
 
 
+def test_beat_and_workers_never_use_the_outbox() -> None:
+    # Beat's time is now: what it cannot send, it sends late or not at all, as the entry's grace says.
+    assert not [
+        module
+        for module, tree in MODULES
+        for name in imports(tree)
+        if (is_under(module, "fleet.beat") or is_under(module, "fleet.worker"))
+        and (is_under(name, "fleet.outbox") or is_under(name, "fleet.client"))
+    ]
+
+
 def test_every_module_stands_in_the_table() -> None:
     named = [prefix for prefix in LAYERS if prefix != "fleet"]
     for module, _ in MODULES:

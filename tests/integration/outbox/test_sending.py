@@ -200,6 +200,7 @@ def test_forwarding_stops_with_the_broker_and_goes_on_later(bench: Bench) -> Non
     bench.broker.fault = Fault.LOST_BEFORE
     done = forward(bench.outbox, bench.broker)
     assert isinstance(done.stopped, BrokerUnreachable)
+    assert "while task a (number 1) was sent" in done.stopped.message
     assert (done.delivered, done.left) == (0, 2)
     assert forward(bench.outbox, bench.broker).delivered == 2
 
