@@ -97,7 +97,8 @@ def _require_empty(done: "Forwarded") -> None:
         return
     reasons = "; ".join(f"task {held.task_id} (number {held.number}): {held.reason}" for held in done.held)
     message = f"{done.left} tasks stay in the outbox: {reasons}"
-    hint = f"{done.held[0].hint}; or `fleet outbox discard {done.held[0].number}`, and the others go on"
+    settle = f"or `fleet outbox discard {done.held[0].number}`, and the others go on"
+    hint = "; ".join(filter(None, (done.held[0].hint, settle)))
     if done.delivered:
         raise PartlyDone(message, hint=hint)
     raise FleetError(message, hint=hint)

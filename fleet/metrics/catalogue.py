@@ -208,6 +208,18 @@ _LEDGER = (
     gauge("fleet_ledger_readable", Group.LEDGER, "", "1 or 0", "1 when the host's ledger could be read."),
 )
 
+_OUTBOX = (
+    gauge("fleet_outbox_messages", Group.OUTBOX, "queue host", "tasks", "Tasks that wait in the outbox."),
+    gauge(
+        "fleet_outbox_oldest_timestamp_seconds",
+        Group.OUTBOX,
+        "queue host",
+        "seconds",
+        "When the oldest task that waits in the outbox was first sent.",
+    ),
+    gauge("fleet_outbox_readable", Group.OUTBOX, "", "1 or 0", "1 when the host's outbox could be read."),
+)
+
 _DECLARED = (
     gauge(
         "fleet_job_max_age_seconds",
@@ -283,5 +295,5 @@ _SCHEDULE = (
 
 #: every metric by name, in the order of the reference page
 CATALOGUE: Mapping[str, Metric] = MappingProxyType(
-    {metric.name: metric for metric in (*_TASKS, *_WORKER, *_LEDGER, *_DECLARED, *_SCHEDULE)}
+    {metric.name: metric for metric in (*_TASKS, *_WORKER, *_LEDGER, *_OUTBOX, *_DECLARED, *_SCHEDULE)}
 )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from fleet.errors import OutboxFull, UsageError
+from fleet.errors import OutboxFull, OutboxUnusable, UsageError
 from fleet.outbox.database import Connection, Row, forwarding_lock, opened, transaction
 from fleet.outbox.file import hold_lock, require_private_file
 from fleet.outbox.record import Backlog, KeptTask, QueueBacklog, Volume, from_text, to_text
@@ -194,4 +194,11 @@ def _box(connection: Connection) -> tuple[Volume, float | None]:
 
 def _kept(row: Row) -> KeptTask:
     number, text, size, refusal, refused = row
-    return KeptTask(number=number, message=from_text(text), bytes=size, refusal=refusal, refused=refused)
+    try:
+        message = from_text(text)
+    except (ValueError, TypeError, KeyError) as error:
+        raise OutboxUnusable(
+            f"task number {number} of the outbox cannot be read: {error}",
+            hint="a newer fleet may have kept it: run that release on this machine",
+        ) from error
+    return KeptTask(number=number, message=message, bytes=size, refusal=refusal, refused=refused)

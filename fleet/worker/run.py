@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from fleet.journal import JournalWriter
 from fleet.login import login_of
-from fleet.metrics.collectors import register_declared, register_ledger, register_worker
+from fleet.metrics.collectors import register_declared, register_ledger, register_outbox, register_worker
 from fleet.metrics.registry import new_registry
 from fleet.metrics.server import MetricsServer
 from fleet.metrics.tasks import TaskMetrics
@@ -85,6 +85,7 @@ def _export(app: FleetCelery, registry: CollectorRegistry, health: WorkerHealth)
     register_worker(registry, health.snapshot)
     register_declared(registry, context.fleet)
     register_ledger(registry, context.fleet.state_dir, host=context.host)
+    register_outbox(registry, context.fleet, host=context.host)
 
 
 def _serve(

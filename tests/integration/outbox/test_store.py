@@ -206,6 +206,14 @@ def test_an_outbox_of_a_newer_fleet_is_left_alone(outbox: Outbox, path: Path) ->
         outbox.keep([task()], now=0)
 
 
+def test_a_task_that_only_a_newer_fleet_can_read_is_named(outbox: Outbox, path: Path) -> None:
+    outbox.keep([task()], now=0)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE message SET message = json_set(message, '$.new_field', 1)")
+    with pytest.raises(OutboxUnusable, match=r"task number 1 .* cannot be read: .*new_field"):
+        outbox.tasks()
+
+
 def test_a_damaged_outbox_is_an_error_and_stays_where_it_is(outbox: Outbox, path: Path) -> None:
     path.parent.mkdir(parents=True, mode=0o700)
     path.write_bytes(b"this is no database" * 100)

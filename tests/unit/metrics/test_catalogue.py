@@ -34,6 +34,7 @@ def test_no_metric_stands_in_the_table_twice() -> None:
         catalogue._TASKS,
         catalogue._WORKER,
         catalogue._LEDGER,
+        catalogue._OUTBOX,
         catalogue._DECLARED,
         catalogue._SCHEDULE,
     )
