@@ -17,11 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from fleet.errors import BrokerRefused, OutcomeUnknown, PartlyDone, PublishUncertain
+from fleet.errors import BrokerRefused, FleetError, OutcomeUnknown, PartlyDone, PublishUncertain, UsageError
 from fleet.fleetfile import read
 from fleet.journal import JournalReader, Outcome
 from fleet.login import login_of, observer_login
 from fleet.model import Fleet, Kind
+from fleet.outbox import Forwarded, Outbox, forward
+from fleet.outbox.sending import OutboxSender, Place
 from fleet.publish import Publisher, TaskMessage
 from fleet.publish.compose import backup_messages, mail_message
 from fleet.publish.many import Deliveries, TaskCall, send_many
@@ -30,7 +32,7 @@ from fleet.publish.message import NOTHING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentTask:
-    """A task that the broker has confirmed."""
+    """A task that the broker has confirmed, or that this machine's outbox keeps for it."""
 
     id: str
     #: name of the task
@@ -39,6 +41,8 @@ class SentTask:
     queue: str
     #: the host it runs on; None where any worker of the queue may take it
     host: str | None
+    #: it is in the outbox, and not yet at the broker
+    in_outbox: bool = False
 
 
 class Watch(Protocol):
@@ -58,18 +62,28 @@ class Watch(Protocol):
 class Client:
     """Sends tasks of one fleet, each confirmed by the broker when its method returns.
 
+    With ``outbox``, a file on a local disk, a task that no broker answers for is kept there instead, and goes
+    to the broker later: with a further task that is sent, with ``forward``, or by `fleet outbox forward`.
+
     Not for use from several threads at once. Every sending method raises UsageError (the fleet has no such
     thing), BrokerUnreachable, BrokerRefused, PartlyDone (the broker took some of several tasks), or
-    PublishUncertain (it may or may not be queued).
+    PublishUncertain (it may or may not be queued); with an outbox OutboxFull or OutboxUnusable, too.
     """
 
     def __init__(
-        self, fleet: Fleet | str | Path, environ: Mapping[str, str] | None = None, *, user: str | None = None
+        self,
+        fleet: Fleet | str | Path,
+        environ: Mapping[str, str] | None = None,
+        *,
+        user: str | None = None,
+        outbox: str | Path | None = None,
     ) -> None:
         self.fleet = fleet if isinstance(fleet, Fleet) else read(str(fleet))
         self._environ = os.environ if environ is None else environ
         self._user = user
         self._publisher: Publisher | None = None
+        self._outbox = None if outbox is None else Outbox(outbox, fleet=self.fleet.name)
+        self._sender = None if self._outbox is None else OutboxSender(self._outbox, self._open)
         #: task id → when it was first sent by this client (epoch seconds)
         self._sent: dict[str, float] = {}
 
@@ -104,7 +118,14 @@ class Client:
         At most 1,000 are unconfirmed at a time, and no more are taken from ``calls``. An error that ends it
         comes after what became of every task that was taken: BrokerUnreachable (none of them is unknown),
         PublishUncertain (some are), BrokerRefused (permission), UsageError (no queue takes a task).
+
+        Raises UsageError for a client with an outbox: what waits there would be overtaken.
         """
+        if self._outbox is not None:
+            raise UsageError(
+                "`send_many` does not use the outbox, so it would overtake the tasks that wait there",
+                hint="send one by one, or with a client that has no outbox",
+            )
         return send_many(self._open(), self.fleet, calls)
 
     def backup(
@@ -154,6 +175,16 @@ class Client:
         require_all(wanted, found, timeout_seconds)
         return found
 
+    def forward(self) -> Forwarded:
+        """Send what the outbox keeps, whoever of this machine put it there, and return what was done.
+
+        Raises UsageError without an outbox, OutboxBusy when another process forwards it, OutboxUnusable,
+        BrokerRefused (login or vhost).
+        """
+        if self._outbox is None:
+            raise UsageError("this client has no outbox", hint="make it with `Client(…, outbox=PATH)`")
+        return forward(self._outbox, self._open())
+
     def close(self) -> None:
         """Close the connection; it is opened again when something is sent."""
         if self._publisher is not None:
@@ -178,9 +209,23 @@ class Client:
 
     def _deliver(self, messages: Sequence[TaskMessage]) -> tuple[SentTask, ...]:
         now = time.time()
+        if self._sender is not None:
+            fates = self._sender.deliver(messages)
+        else:
+            fates = tuple(refusal or Place.BROKER for refusal in self._publish(messages))
+        sent = tuple(
+            _sent_task(message, fate)
+            for message, fate in zip(messages, fates, strict=True)
+            if isinstance(fate, Place)
+        )
+        self._sent = {task.id: now for task in sent} | self._sent
+        _require_all_taken(sent, [fate for fate in fates if not isinstance(fate, Place)])
+        return sent
+
+    def _publish(self, messages: Sequence[TaskMessage]) -> tuple[BrokerRefused | None, ...]:
         ids = ", ".join(message.task_id for message in messages)
         try:
-            refusals = self._open().deliver(messages)
+            return self._open().deliver(messages)
         except PublishUncertain as error:
             raise PublishUncertain(
                 f"{error.message}; it is not known whether these tasks are queued: {ids}", hint=error.hint
@@ -191,14 +236,6 @@ class Client:
             raise BrokerRefused(
                 f"{error.message}; some of these tasks may be queued: {ids}", hint=error.hint
             ) from error
-        sent = tuple(
-            _sent_task(message)
-            for message, refusal in zip(messages, refusals, strict=True)
-            if refusal is None
-        )
-        self._sent = {task.id: now for task in sent} | self._sent
-        _require_all_taken(sent, [refusal for refusal in refusals if refusal is not None])
-        return sent
 
     def _open(self) -> Publisher:
         if self._publisher is None:
@@ -226,11 +263,17 @@ def require_all(wanted: frozenset[str], found: Mapping[str, Outcome], timeout_se
         )
 
 
-def _sent_task(message: TaskMessage) -> SentTask:
-    return SentTask(id=message.task_id, task=message.task, queue=message.queue.name, host=message.queue.host)
+def _sent_task(message: TaskMessage, place: Place) -> SentTask:
+    return SentTask(
+        id=message.task_id,
+        task=message.task,
+        queue=message.queue.name,
+        host=message.queue.host,
+        in_outbox=place is Place.OUTBOX,
+    )
 
 
-def _require_all_taken(sent: Sequence[SentTask], refusals: Sequence[BrokerRefused]) -> None:
+def _require_all_taken(sent: Sequence[SentTask], refusals: Sequence[FleetError]) -> None:
     """Raise the broker's refusal, or PartlyDone when it took some tasks and others not."""
     if not refusals:
         return

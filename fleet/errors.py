@@ -12,6 +12,9 @@
     ├── BrokerRefused              1  the broker answered, and the answer was no
     ├── SecretMissing              2  a secret's reference leads nowhere
     ├── LedgerUnreadable           1  the host's record of finished work cannot be opened, read or written
+    ├── OutboxUnusable             1  the outbox cannot be opened, read or written; nothing was kept in it
+    ├── OutboxFull                 1  the outbox is at its limit; nothing was kept in it
+    ├── OutboxBusy                 1  another process forwards the outbox at this moment
     └── OutcomeUnknown             1  the task was accepted, but its outcome did not arrive in time
 """
 
@@ -83,6 +86,18 @@ class SecretMissing(FleetError):
 
 class LedgerUnreadable(FleetError):
     """The host's ledger is there, but it cannot be opened, read or written."""
+
+
+class OutboxUnusable(FleetError):
+    """The outbox cannot be opened, read or written: rights, a full disk, damage, or another fleet's file."""
+
+
+class OutboxFull(FleetError):
+    """The outbox is at its limit: the task was neither published nor kept."""
+
+
+class OutboxBusy(FleetError):
+    """Another process forwards the outbox: two at once could change the order of its tasks."""
 
 
 class PartlyDone(FleetError):

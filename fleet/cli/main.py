@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "backup": ("fleet.cli.backup", "Run, list and restore backups"),
         "mail": ("fleet.cli.mail", "Send and preview mail"),
         "task": ("fleet.cli.task", "Send any task of the fleet"),
+        "outbox": ("fleet.cli.outbox", "See and forward what this machine keeps while no broker answers"),
         "prometheus": ("fleet.cli.prometheus", "Write targets, configuration and alert rules for Prometheus"),
         "broker": ("fleet.cli.broker", "Run a private RabbitMQ node"),
         "demo": ("fleet.cli.demo", "Run the whole job end to end on private servers"),

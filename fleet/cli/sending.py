@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fleet.cli.context import Invocation, emit_json, say
-from fleet.errors import FleetError, PartlyDone, UsageError
+from fleet.errors import BrokerUnreachable, FleetError, OutcomeUnknown, PartlyDone, UsageError
 
 if TYPE_CHECKING:
-    from fleet.client import Client, SentTask
+    from fleet.client import Client, SentTask, Watch
     from fleet.journal import Outcome
+    from fleet.model import Fleet
+    from fleet.outbox import Outbox
 
 DEFAULT_TIMEOUT = "10m"
 
@@ -44,15 +46,33 @@ class Waiting:
     as_json: bool
     #: broker user to send as; None means the fleet's main user
     user: str | None
+    #: keep in the outbox what no broker answers for
+    outbox: bool = False
+    #: where the outbox is, when not in its usual place; naming it is using it
+    outbox_file: str | None = None
 
 
 def sending_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add ``--wait``, ``--timeout``, ``--user`` and ``--json``, which arrive as one ``waiting``."""
+    """Add what all sending commands take; it arrives as one ``waiting``."""
 
     def with_waiting(
-        *args: Any, wait: bool, timeout: int, user: str | None, as_json: bool, **kwargs: Any
+        *args: Any,
+        wait: bool,
+        timeout: int,
+        user: str | None,
+        outbox: bool,
+        outbox_file: str | None,
+        as_json: bool,
+        **kwargs: Any,
     ) -> None:
-        waiting = Waiting(wait=wait, timeout_seconds=timeout, user=user, as_json=as_json)
+        waiting = Waiting(
+            wait=wait,
+            timeout_seconds=timeout,
+            user=user,
+            outbox=outbox,
+            outbox_file=outbox_file,
+            as_json=as_json,
+        )
         command(*args, waiting=waiting, **kwargs)
 
     with_waiting.__doc__ = command.__doc__
@@ -62,6 +82,14 @@ def sending_options(command: Callable[..., None]) -> Callable[..., None]:
         with_waiting = option(with_waiting)
     return with_waiting
 
+
+outbox_file_option = click.option(
+    "--outbox-file",
+    envvar="FLEET_OUTBOX_FILE",
+    show_envvar=True,
+    metavar="FILE",
+    help="The outbox's file, on a local disk; `outbox/outbox.sqlite3` in `state_dir` when left out.",
+)
 
 _OPTIONS = (
     click.option(
@@ -76,6 +104,14 @@ _OPTIONS = (
         help="How long to wait, such as 30s, 10m or 2h.",
     ),
     click.option("--user", show_envvar=True, help="Send as this user of `[broker.users]`."),
+    click.option(
+        "--outbox",
+        envvar="FLEET_OUTBOX",
+        is_flag=True,
+        show_envvar=True,
+        help="Keep the tasks in this machine's outbox when no broker answers; implied by --outbox-file.",
+    ),
+    outbox_file_option,
     click.option("--json", "as_json", is_flag=True, show_envvar=True, help="Answer as JSON on stdout."),
 )
 
@@ -89,23 +125,62 @@ def send_and_report(
     """
     from fleet.client import Client, require_all
 
+    fleet, outbox = _fleet_and_outbox(invocation, waiting)
     with ExitStack() as stack:
-        client = stack.enter_context(Client(invocation.load(), invocation.environ(), user=waiting.user))
+        path = outbox.path if outbox is not None else None
+        client = stack.enter_context(Client(fleet, invocation.environ(), user=waiting.user, outbox=path))
         # Opened first, so that no outcome is missed and nothing is sent that could not be waited for.
-        watch = stack.enter_context(client.watch()) if waiting.wait else None
+        watch = _watch(stack, client, with_outbox=outbox is not None) if waiting.wait else None
         sent = send(client)
         if not waiting.as_json:
             click.echo("\n".join(task.id for task in sent))
-        if watch is None:
+        kept = [task for task in sent if task.in_outbox]
+        if outbox is not None and kept:
+            say(f"{len(kept)} of {len(sent)} tasks wait in {outbox.path}: `fleet outbox forward` sends them")
+        if not waiting.wait:
             if waiting.as_json:
                 emit_json([asdict(task) for task in sent])
             return
-        say(f"sent; waiting for at most {waiting.timeout_seconds} s")
-        wanted = frozenset(task.id for task in sent)
-        found = watch.wait_for(wanted, timeout_seconds=waiting.timeout_seconds)
+        wanted = frozenset(task.id for task in sent if not task.in_outbox)
+        found = _wait_for(watch, wanted, waiting.timeout_seconds)
     _show(sent, found, as_json=waiting.as_json)
     _require_success(sent, found)
     require_all(wanted, found, waiting.timeout_seconds)
+    _require_none_kept(kept, sent)
+
+
+def _fleet_and_outbox(invocation: Invocation, waiting: Waiting) -> "tuple[Fleet, Outbox | None]":
+    fleet = invocation.load()
+    if not waiting.outbox and waiting.outbox_file is None:
+        return fleet, None
+    from fleet.ops.outbox import open_outbox
+
+    return fleet, open_outbox(fleet, waiting.outbox_file)
+
+
+def _watch(stack: ExitStack, client: "Client", *, with_outbox: bool) -> "Watch | None":
+    """Return what sees the outcomes, or None where the tasks are going to the outbox, which has none."""
+    try:
+        return stack.enter_context(client.watch())
+    except BrokerUnreachable:
+        if not with_outbox:
+            raise
+        return None
+
+
+def _wait_for(watch: "Watch | None", wanted: frozenset[str], seconds: int) -> "Mapping[str, Outcome]":
+    if watch is None or not wanted:
+        return {}
+    say(f"sent; waiting for at most {seconds} s")
+    return watch.wait_for(wanted, timeout_seconds=seconds)
+
+
+def _require_none_kept(kept: "Sequence[SentTask]", sent: "Sequence[SentTask]") -> None:
+    if kept:
+        raise OutcomeUnknown(
+            f"{len(kept)} of {len(sent)} tasks are in the outbox, and have no outcome before they are sent",
+            hint="run `fleet outbox forward` when the broker is back",
+        )
 
 
 def parse_json(text: str, *, option: str, example: str) -> object:

@@ -14,7 +14,7 @@ STARTER = """\
 [fleet]
 name = "office"
 timezone = "UTC"                  # of the schedule; an IANA name such as "Europe/Berlin"
-# state_dir = "/var/lib/fleet"    # on each host: the ledger, beat's memory
+# state_dir = "/var/lib/fleet"    # on each host: the ledger, the outbox, beat's memory
 
 # --- The broker -----------------------------------------------------------------------------------
 [broker]

@@ -60,7 +60,11 @@ def _timeout(value: object) -> float:
     return float(_seconds(value, least=0.001))
 
 
-def _size(value: object) -> int:
+def parse_size(value: object) -> int:
+    """Return the bytes that ``value`` means: a number, or a text such as ``512K``, ``10M``, ``1G``.
+
+    Raises ValueError for anything else.
+    """
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())) and int(match[1]) > 0:
@@ -122,7 +126,7 @@ Timeout = Annotated[
 ]
 Size = Annotated[
     int,
-    BeforeValidator(_size),
+    BeforeValidator(parse_size),
     WithJsonSchema(
         {
             "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[0-9]+\s*[KMG]?$"}],

@@ -160,6 +160,17 @@ URL_ALERTS = (
     ),
 )
 
+OUTBOX_ALERTS = (
+    Alert(
+        name="FleetOutboxNotForwarded",
+        expr="max by (fleet, host, queue) (fleet_outbox_messages) > 0",
+        for_seconds=900,
+        severity=Severity.WARNING,
+        summary="Tasks for {{ $labels.queue }} wait in the outbox of {{ $labels.host }}",
+        description="{{ $value }} tasks were accepted there, and have not been at the broker for 15 minutes.",
+    ),
+)
+
 BROKER_ALERTS = (
     Alert(
         name="FleetBrokerResourceAlarm",

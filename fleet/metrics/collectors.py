@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fleet.certificates import certificates
-from fleet.errors import LedgerUnreadable, UsageError
+from fleet.errors import LedgerUnreadable, OutboxUnusable, UsageError
 from fleet.ledger import Ledger
 from fleet.metrics.catalogue import CATALOGUE
 from fleet.metrics.metric import MetricType
@@ -17,11 +17,14 @@ from fleet.metrics.samples import (
     Sample,
     declared_samples,
     ledger_samples,
+    outbox_samples,
     schedule_samples,
     worker_samples,
 )
 from fleet.metrics.state import ScheduleState, WorkerState
 from fleet.model import Fleet, Tls
+from fleet.outbox import Outbox
+from fleet.routes import broker_queues
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +104,22 @@ def register_ledger(registry: CollectorRegistry, state_dir: str, *, host: str) -
             logger.warning("%s", error, extra={"event": "ledger_unreadable", "host": host})
             return (Sample(metric="fleet_ledger_readable", value=0),)
         return (*found, Sample(metric="fleet_ledger_readable", value=1))
+
+    registry.register(SampleCollector(samples))
+
+
+def register_outbox(registry: CollectorRegistry, fleet: Fleet, *, host: str) -> None:
+    """Export what waits in the usual outbox of ``host``; an unreadable one costs its own series only."""
+    outbox = Outbox.in_state_dir(fleet.state_dir, fleet=fleet.name)
+    queues = tuple(queue.name for queue in broker_queues(fleet))
+
+    def samples() -> tuple[Sample, ...]:
+        try:
+            found = outbox_samples(outbox.backlog(), queues=queues, host=host)
+        except OutboxUnusable as error:
+            logger.warning("%s", error, extra={"event": "outbox_unreadable", "host": host})
+            return (Sample(metric="fleet_outbox_readable", value=0),)
+        return (*found, Sample(metric="fleet_outbox_readable", value=1))
 
     registry.register(SampleCollector(samples))
 

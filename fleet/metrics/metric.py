@@ -18,6 +18,7 @@ class Group(StrEnum):
     TASKS = "Tasks (worker's main process)"
     WORKER = "Worker state (worker's main process, read at each scrape)"
     LEDGER = "Jobs (host's ledger, by every worker of the host; survives restarts)"
+    OUTBOX = "Outbox (host's usual outbox, by every worker of the host)"
     DECLARED = "Declared limits (fleet file, by every worker and by beat)"
     SCHEDULE = "Schedule (beat)"
     TLS = "Certificates (files of the host, by workers and beat, with TLS only)"

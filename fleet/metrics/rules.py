@@ -1,6 +1,13 @@
 """Which rules does Prometheus get, and which series must exist for them to mean anything?"""
 
-from fleet.metrics.alerts import BROKER_ALERTS, JOB_ALERTS, QUEUE_ALERTS, URL_ALERTS, WORKER_ALERTS
+from fleet.metrics.alerts import (
+    BROKER_ALERTS,
+    JOB_ALERTS,
+    OUTBOX_ALERTS,
+    QUEUE_ALERTS,
+    URL_ALERTS,
+    WORKER_ALERTS,
+)
 from fleet.metrics.recordings import RECORDINGS
 from fleet.metrics.rule import Alert, Group, Recording, series_in
 
@@ -10,6 +17,7 @@ GROUPS = (
     Group(name="fleet-workers", rules=WORKER_ALERTS),
     Group(name="fleet-jobs", rules=JOB_ALERTS),
     Group(name="fleet-urls", rules=URL_ALERTS),
+    Group(name="fleet-outbox", rules=OUTBOX_ALERTS),
     Group(name="fleet-broker", rules=BROKER_ALERTS),
 )
 

@@ -10,6 +10,7 @@ from fleet.routes import broker_queues
 
 if TYPE_CHECKING:
     from fleet.ledger import JobRecord
+    from fleet.outbox.record import Backlog
 
 #: share of a queue's runs that may end badly before the error budget is spent
 ERROR_BUDGET_RATIO = 0.01
@@ -101,6 +102,16 @@ def _successes(jobs: Iterable["JobRecord"]) -> Iterator[Sample]:
         if job.kind in ("backup", "mirror", "restore"):
             yield Sample(metric="fleet_job_last_files", labels=labels, value=job.files)
             yield Sample(metric="fleet_job_last_bytes", labels=labels, value=job.bytes)
+
+
+def outbox_samples(backlog: "Backlog", *, queues: Iterable[str], host: str) -> Iterator[Sample]:
+    """Return what waits in the outbox of ``host``, with zero for each of ``queues`` that has nothing."""
+    waiting = {queue.queue: queue for queue in backlog.queues}
+    for name in dict.fromkeys((*queues, *waiting)):
+        labels, found = (name, host), waiting.get(name)
+        yield Sample(metric="fleet_outbox_messages", labels=labels, value=found.messages if found else 0)
+        if found:
+            yield Sample(metric="fleet_outbox_oldest_timestamp_seconds", labels=labels, value=found.oldest)
 
 
 def worker_samples(state: WorkerState) -> tuple[Sample, ...]:

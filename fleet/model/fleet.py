@@ -14,7 +14,7 @@ class Fleet:
     name: str
     #: IANA time zone of the schedule
     timezone: str
-    #: absolute directory for host-local state (ledger, beat)
+    #: absolute directory for host-local state (ledger, outbox, beat)
     state_dir: str
     broker: Broker
     hosts: tuple[Host, ...]

@@ -16,6 +16,7 @@ from fleet.metrics.collectors import (
     register_certificates,
     register_declared,
     register_ledger,
+    register_outbox,
     register_worker,
 )
 from fleet.metrics.registry import new_registry
@@ -98,6 +99,7 @@ def _export(app: FleetCelery, registry: CollectorRegistry, health: WorkerHealth)
     register_declared(registry, context.fleet)
     register_certificates(registry, context.fleet.broker.tls)
     register_ledger(registry, context.fleet.state_dir, host=context.host)
+    register_outbox(registry, context.fleet, host=context.host)
 
 
 def _serve(

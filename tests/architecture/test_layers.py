@@ -57,6 +57,9 @@ LAYERS = {
     "fleet.journal": 2,
     "fleet.journal.record": 1,
     "fleet.ledger": 2,
+    "fleet.outbox": 2,
+    "fleet.outbox.record": 1,
+    "fleet.outbox.schema": 1,
     "fleet.urls": 2,
     "fleet.daemons": 2,
     "fleet.worker": 3,
@@ -81,7 +84,7 @@ DOORS = {
     "click": ("fleet.cli", "provisioning.__main__"),
     "rich": ("fleet.cli",),
     "pydantic": ("fleet.config",),
-    "sqlite3": ("fleet.ledger",),
+    "sqlite3": ("fleet.ledger", "fleet.outbox.database"),
 }
 
 PURE_FORBIDDEN = {
@@ -172,6 +175,17 @@ def test_pure_rooms_import_no_clock_environment_or_input(module: str, tree: ast.
     if is_under(module, "provisioning") or layer(module) != 1:
         return
     assert not [name for name in imports(tree) if name in PURE_FORBIDDEN]
+
+
+def test_beat_and_workers_never_use_the_outbox() -> None:
+    # Beat's time is now: what it cannot send, it sends late or not at all, as the entry's grace says.
+    assert not [
+        module
+        for module, tree in MODULES
+        for name in imports(tree)
+        if (is_under(module, "fleet.beat") or is_under(module, "fleet.worker"))
+        and (is_under(name, "fleet.outbox") or is_under(name, "fleet.client"))
+    ]
 
 
 def test_every_module_stands_in_the_table() -> None:

@@ -1,6 +1,7 @@
 """Does Celery on Redis take fleet's messages, and does fleet read the results that Celery stores there?"""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from kombu.entity import Exchange, Queue
 from fleet import Client
 from fleet.config.parse import parse
 from fleet.daemons.files import write_private
+from fleet.daemons.process import free_ports
 from fleet.daemons.redis import RedisServer
 from fleet.errors import BrokerRefused, BrokerUnreachable, OutcomeUnknown, UsageError
-from fleet.model import Fleet
+from fleet.model import Fleet, Node
 
 FILE = """
 [fleet]
@@ -136,3 +138,18 @@ def test_a_redis_that_is_down_is_unreachable(redis: RedisServer, tmp_path: Path)
     redis.kill()
     with Client(fleet, {}) as client, pytest.raises(BrokerUnreachable, match=f"127.0.0.1:{redis.port}"):
         client.send("shop.charge")
+
+
+def test_what_was_kept_while_redis_was_down_arrives_in_its_order(
+    redis: RedisServer, app: Celery, tmp_path: Path
+) -> None:
+    fleet = fleet_on(redis, tmp_path)
+    nobody = replace(fleet.broker, nodes=(Node(host="127.0.0.1", port=free_ports(1)[0]),))
+    outbox = tmp_path / "box" / "outbox.sqlite3"
+    with Client(replace(fleet, broker=nobody), {}, outbox=outbox) as client:
+        kept = [client.send("shop.charge", {"number": number}) for number in range(3)]
+    assert all(sent.in_outbox for sent in kept)
+    with Client(fleet, {}, outbox=outbox) as client:
+        last = client.send("shop.charge")
+    found = [taken(app).headers["id"] for _ in range(4)]
+    assert found == [sent.id for sent in (*kept, last)]

@@ -24,7 +24,7 @@ class FleetTable(Table):
     timezone: Word = "UTC"
     """IANA time zone of the schedule, such as `Europe/Berlin`."""
     state_dir: AbsolutePath = "/var/lib/fleet"
-    """Directory on each host for the ledger and beat's memory."""
+    """Directory on each host for the ledger, the outbox and beat's memory."""
 
 
 class FleetFile(Table):

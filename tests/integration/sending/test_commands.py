@@ -81,6 +81,7 @@ def test_arguments_can_come_from_stdin_and_stay_out_of_the_process_list(site: Si
         "task": "shop.charge",
         "queue": "fleet.email",
         "host": None,
+        "in_outbox": False,
     }
     assert json.loads(message.body)[1] == {"card": "4242"}
 

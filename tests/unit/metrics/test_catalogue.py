@@ -28,12 +28,13 @@ def test_every_help_text_is_a_sentence_on_one_line() -> None:
 
 
 def test_no_metric_stands_in_the_table_twice() -> None:
-    from fleet.metrics import catalogue
+    from fleet.metrics import catalogue, running
 
     groups = (
-        catalogue._TASKS,
-        catalogue._WORKER,
+        running.TASKS,
+        running.WORKER,
         catalogue._LEDGER,
+        catalogue._OUTBOX,
         catalogue._DECLARED,
         catalogue._SCHEDULE,
         catalogue._TLS,
