@@ -8,13 +8,18 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import amqp
 from amqp.exceptions import AMQPError, ConnectionForced
+from amqp.method_framing import frame_handler
 
 from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError, UsageError
 from fleet.login import Login
 from fleet.model import Broker, Node, Tls
+
+#: makes, for a connection, what is called with each frame that arrives
+FrameHandler = Callable[..., Callable[[Any], bool]]
 
 #: replies with which a broker refuses the login or the vhost
 ACCESS_REFUSED = 403
@@ -55,11 +60,16 @@ class Target:
 
 
 def connect(
-    target: Target, *, first_node: int = 0, on_blocked: Callable[[str], None] | None = None
+    target: Target,
+    *,
+    first_node: int = 0,
+    on_blocked: Callable[[str], None] | None = None,
+    frames: FrameHandler = frame_handler,
 ) -> amqp.Connection:
     """Return an open connection to the first node that answers, beginning with number ``first_node``.
 
-    ``on_blocked`` is called when the broker holds publishers back (memory or disk alarm).
+    ``on_blocked`` is called when the broker holds publishers back (memory or disk alarm); ``frames`` makes
+    what reads the frames that arrive.
     Raises BrokerUnreachable with every node's reason, or BrokerRefused as soon as one node says no.
     """
     require_tls_files(target.broker.tls)
@@ -67,7 +77,7 @@ def connect(
     reasons: list[str] = []
     for node in (*nodes[first_node % len(nodes) :], *nodes[: first_node % len(nodes)]):
         try:
-            return _open(target, node, on_blocked)
+            return _open(target, node, on_blocked, frames)
         except (OSError, ConnectionForced) as error:
             reasons.append(f"{address(node)}: {_reason(error)}")
         except AMQPError as error:
@@ -127,7 +137,9 @@ def tls_options(node: Node, tls: Tls | None) -> dict[str, object] | bool:
     }
 
 
-def _open(target: Target, node: Node, on_blocked: Callable[[str], None] | None) -> amqp.Connection:
+def _open(
+    target: Target, node: Node, on_blocked: Callable[[str], None] | None, frames: FrameHandler
+) -> amqp.Connection:
     timeouts, password = target.timeouts, target.login.password
     connection = amqp.Connection(
         host=address(node),
@@ -143,6 +155,7 @@ def _open(target: Target, node: Node, on_blocked: Callable[[str], None] | None) 
         heartbeat=target.heartbeat_seconds,
         client_properties={"connection_name": target.name},
         on_blocked=on_blocked,
+        frame_handler=frames,
     )
     try:
         connection.connect()

@@ -1,0 +1,130 @@
+"""A shop whose dead letters an operator deals with, by the real command line."""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import amqp
+
+from fleet.fleetfile import read
+from fleet.letters.look import Look
+from fleet.ops.letters.access import Access, access
+from tests.integration.worker.conftest import ENVIRON, Shop, eventually
+from tests.servers import RunFleet
+
+DEAD_SHOP = "fleet.shop.dlq"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """Where the operator sits."""
+
+    shop: Shop
+    run_fleet: RunFleet
+
+    def run(
+        self, *arguments: str, code: int = 0, env: Mapping[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        done = self.run_fleet(
+            "dead-letters", *arguments, file=self.shop.file, env=ENVIRON | dict(env or {}), timeout=120
+        )
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", code=code).stdout)
+
+    def list(self, *arguments: str) -> list[dict[str, Any]]:
+        lines: list[dict[str, Any]] = self.json("list", *arguments)["lines"]
+        return lines
+
+    def access(self) -> Access:
+        return access(read(str(self.shop.file)), ENVIRON)
+
+    def look(self, queue: str = DEAD_SHOP) -> Look:
+        return self.access().look(queue)
+
+    def await_letters(self, count: int, *, queue: str = DEAD_SHOP) -> None:
+        """Wait until there are so many letters, held ones included."""
+        eventually(lambda: self.shop.depth(queue) == count, what=f"{count} letters in {queue}")
+
+    def await_ready(self, count: int, *, queue: str = DEAD_SHOP) -> None:
+        """Wait until so many letters are there for whoever looks next."""
+
+        def is_ready() -> bool:
+            with self.look(queue) as look:
+                return look.size == count
+
+        eventually(is_ready, what=f"{count} ready letters in {queue}")
+
+
+def admin(shop: Shop) -> amqp.Connection:
+    """Return a connection with every right, to put things where nobody else may."""
+    node = shop.vhost.node
+    connection = amqp.Connection(
+        host=f"127.0.0.1:{node.port}",
+        userid=node.admin_user,
+        password=node.admin_password.reveal(),
+        virtual_host=shop.vhost.name,
+        login_method="PLAIN",
+    )
+    connection.connect()
+    return connection
+
+
+def task_headers(number: int, task: str = "probe.ok", **more: object) -> dict[str, object]:
+    return {"id": f"letter-{number}", "task": task, "retries": 0, "fleet_sent": 1.0, **more}
+
+
+def refused(queue: str = "fleet.shop", **more: object) -> dict[str, object]:
+    """Return the headers of a worker's refusal."""
+    return {
+        "fleet_refused_reason": "unknown_task",
+        "fleet_refused_queue": queue,
+        "fleet_refused_routing_key": queue,
+        "fleet_refused_time": 1_700_000_000.0,
+        "fleet_refused_host": "alpha",
+        **more,
+    }
+
+
+def lay(shop: Shop, letters: Sequence[dict[str, object]], *, body: bytes = b"[[], {}, {}]") -> None:
+    """Lay letters with these headers into the shop's dead-letter queue."""
+    connection = admin(shop)
+    try:
+        channel = connection.channel()
+        channel.confirm_select()
+        open_ones = set(range(1, len(letters) + 1))
+
+        def confirmed(tag: int, multiple: bool) -> None:  # noqa: FBT001 - py-amqp's signature
+            open_ones.difference_update(range(tag + 1) if multiple else (tag,))
+
+        channel.events["basic_ack"].add(confirmed)
+        for number, headers in enumerate(letters, start=1):
+            message = amqp.Message(
+                body,
+                application_headers=headers,
+                content_type="application/json",
+                content_encoding="utf-8",
+                delivery_mode=2,
+            )
+            channel.basic_publish(message, exchange="", routing_key=DEAD_SHOP)
+            while number - 1_000 in open_ones:
+                connection.drain_events(timeout=20)
+        while open_ones:
+            connection.drain_events(timeout=20)
+    finally:
+        connection.close()
+
+
+def audit(file: Path) -> list[str]:
+    """Return what the journal says that operators did: outcome and task id."""
+    from fleet.journal import tail
+    from fleet.login import observer_login
+
+    fleet = read(str(file))
+    records = tail(fleet, observer_login(fleet.broker, environ=ENVIRON), count=1000)
+    return [f"{record.outcome} {record.task_id}" for record in records if record.worker.startswith("@")]
