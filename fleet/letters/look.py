@@ -30,7 +30,7 @@ _SILENCE_SECONDS = 0.2
 #: for as long the broker may owe letters that it says are there
 _PATIENCE_SECONDS = 30.0
 _TICK_SECONDS = 5.0
-#: after its end a look still counts as a consumer until its letters are back: 1 ms for a few, 1 s for very many
+#: after its end a look counts as a consumer until its letters are back: 1 ms for a few, 1 s for very many
 _ALONE_SECONDS = 2.0
 _ALONE_PAUSE_SECONDS = 0.02
 
@@ -63,6 +63,9 @@ class Look:
             # Sent again, a body must be the very bytes that it was.
             self._channel.auto_decode = False
             there = self._counted_alone()
+            if not there.message_count:
+                # Whoever may not read the queue is told so even when there is nothing to read.
+                self._channel.basic_get(dead_letter_queue)
         except ChannelError as error:
             self._connection.collect()
             raise _refused(target, dead_letter_queue, error) from error

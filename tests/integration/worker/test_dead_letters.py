@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.worker.conftest import Shop, eventually
+from tests.integration.worker.conftest import Shop
 from tests.integration.worker.letters import DEAD_SHOP, Desk, audit, lay, refused, task_headers
 from tests.servers import RunFleet
 
@@ -34,7 +34,7 @@ def test_a_letter_says_what_failed_where_and_whence_and_none_of_its_arguments(de
     for shown in (desk.run("list"), desk.run("list", "--json"), desk.run("show", failed)):
         assert "hunter2" not in shown.stdout + shown.stderr
     # Looked at so often, and still there.
-    assert desk.shop.depth(DEAD_SHOP) == 2
+    assert desk.ready(DEAD_SHOP) == 2
 
 
 def test_arguments_are_shown_on_request_masked_unless_that_is_asked_for_too(desk: Desk) -> None:
@@ -111,12 +111,12 @@ def test_a_letter_that_keeps_coming_back_is_refused_unless_told_otherwise(desk: 
     looked = desk.json("replay", "--all", "--dry-run")
     assert looked["replayed"] == 1
     assert looked["queues"][0]["hindered"] == {"replayed_too_often": 1}
-    assert desk.shop.depth("fleet.shop") == 0
+    assert desk.ready() == 0
     done = desk.run("replay", "--all", "--yes", code=3)
     assert "1 stay where they are (replayed_too_often)" in done.stderr
     assert "hint:" in done.stderr
     desk.run("replay", "--id", "letter-1", "--max-replays", "4", "--yes")
-    assert desk.shop.depth("fleet.shop") == 2
+    assert desk.ready() == 2
     desk.await_letters(0)
 
 
@@ -132,7 +132,7 @@ def test_nothing_is_sent_into_a_queue_that_it_did_not_come_from_by_its_own_key(d
     done = desk.run("replay", "--all", "--yes", "--json", code=1)
     (_, report) = sorted(json.loads(done.stdout)["queues"], key=lambda queue: queue["examined"])
     assert report["hindered"] == dict.fromkeys([*strangers, "not_a_task"], 1)
-    assert desk.shop.depth("fleet.shop") == desk.shop.depth("fleet.slow.alpha") == 0
+    assert desk.ready() == desk.ready("fleet.slow.alpha") == 0
     desk.await_letters(4)
 
 
@@ -142,7 +142,7 @@ def test_a_replay_keeps_to_its_rate(desk: Desk) -> None:
     done = desk.run("replay", "--all", "--yes", "--rate", "15")
     seconds = float(done.stderr.rsplit(" in ", 1)[1].split()[0])
     assert 1.7 <= seconds < 20
-    assert desk.shop.depth("fleet.shop") == 30
+    assert desk.ready() == 30
 
 
 def test_discarded_letters_are_gone_and_noted_and_a_copy_was_kept(desk: Desk) -> None:
@@ -159,7 +159,7 @@ def test_discarded_letters_are_gone_and_noted_and_a_copy_was_kept(desk: Desk) ->
         ("letter-2", "//4="),
     }
     assert "exists already" in desk.run("export", "--output", "copy.jsonl", code=2).stderr
-    desk.await_ready(2)
+    desk.await_letters(2)
     assert desk.json("discard", "--id", "letter-2", "--yes")["discarded"] == 1
     desk.await_letters(1)
     assert audit(desk.shop.file) == ["discarded letter-2"]
@@ -176,9 +176,9 @@ def test_what_another_operator_holds_is_dealt_with_once(desk: Desk) -> None:
         listing = json.loads(shown.stdout)
         assert (len(listing["lines"]), listing["shared"]) == (6, [DEAD_SHOP])
         assert desk.json("replay", "--all", "--yes", "--rate", "1000")["replayed"] == 6
-    desk.await_ready(4)
+    desk.await_letters(4)
     assert desk.json("replay", "--all", "--yes", "--rate", "1000")["replayed"] == 4
-    assert desk.shop.depth("fleet.shop") == 10
+    assert desk.ready() == 10
 
 
 def test_a_full_queue_ends_a_replay_and_the_rest_stays(desk: Desk) -> None:
@@ -194,7 +194,7 @@ def test_a_full_queue_ends_a_replay_and_the_rest_stays(desk: Desk) -> None:
     desk.shop.vhost.api("PUT", f"policies/{name}/full", policy)
     done = desk.run("replay", "--all", "--yes", "--rate", "2", code=3)
     assert "stopped: fleet.shop: negative confirm" in done.stderr
-    eventually(lambda: desk.shop.depth(DEAD_SHOP) + desk.shop.depth("fleet.shop") == 5, what="all are there")
+    assert desk.ready(DEAD_SHOP) + desk.ready() == 5
 
 
 def test_a_publisher_or_a_worker_may_not_touch_dead_letters(desk: Desk) -> None:
