@@ -23,8 +23,8 @@ from fleet.errors import BrokerRefused, BrokerUnreachable
 from fleet.letters.letter import Letter, read_letter
 from fleet.worker.wire import forgiving_frames
 
-#: letters that the broker may send ahead; bounds the memory that a long queue costs
-PAGE = 1000
+#: letters that are fetched together; bounds the memory that a long queue costs
+PAGE = 250
 #: silence after which it is asked whether there are more
 _SILENCE_SECONDS = 0.2
 #: for as long the broker may owe letters that it says are there
@@ -92,12 +92,11 @@ class Look:
         """
         left = self.size if at_most is None else min(self.size, at_most)
         while left > 0:
-            page = min(left, PAGE)
-            left -= page
-            for held in self._page(page):
-                if held is None:
-                    return
-                yield held
+            page = self._page(min(left, PAGE))
+            if not page:
+                return
+            left -= len(page)
+            yield from page
 
     def acknowledge(self, held: Held) -> None:
         """Take ``held`` out of its queue for good. Raises LookLost."""
@@ -127,25 +126,24 @@ class Look:
     ) -> None:
         self.close()
 
-    def _page(self, size: int) -> Iterator[Held | None]:
-        """Yield ``size`` letters, then nothing; or None when there are no more."""
+    def _page(self, size: int) -> list[Held]:
+        """Return ``size`` letters, or as many as there still are."""
         tag = self._consume(size)
-        given, patience, quiet = 0, time.monotonic() + _PATIENCE_SECONDS, 0
-        while given < size:
+        patience, quiet, seen = time.monotonic() + _PATIENCE_SECONDS, 0, 0
+        while len(self._arrived) < size:
             self._drain(_SILENCE_SECONDS)
-            arrived, self._arrived = self._arrived, []
-            quiet = 0 if arrived else quiet + 1
-            given += len(arrived)
-            yield from arrived
+            quiet = quiet + 1 if len(self._arrived) == seen else 0
+            if not quiet:
+                seen, patience = len(self._arrived), time.monotonic() + _PATIENCE_SECONDS
             # What the first answer leaves under way has arrived before the second one.
-            if quiet >= 2 and self._is_empty():
-                yield None
-                return
-            if arrived:
-                patience = time.monotonic() + _PATIENCE_SECONDS
-            elif time.monotonic() > patience:
+            elif quiet >= 2 and self._is_empty():
+                break
+            if time.monotonic() > patience:
                 raise self._lost(TimeoutError("the broker says that there are letters, and sends none"))
+        # Else the place of each letter that is acknowledged would be filled with one that came later.
         self._cancel(tag)
+        page, self._arrived = self._arrived, []
+        return page
 
     def _consume(self, size: int) -> str:
         try:
@@ -158,7 +156,6 @@ class Look:
             raise self._lost(error) from error
 
     def _cancel(self, tag: str) -> None:
-        # Else the place of each letter that is acknowledged would be filled with another one.
         try:
             self._channel.basic_cancel(tag)
         except (OSError, AMQPError) as error:

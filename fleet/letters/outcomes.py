@@ -7,6 +7,7 @@ worker. The journal is read only around the times at which the letters died, and
 import time
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fleet.connection import Target
@@ -18,7 +19,7 @@ from fleet.letters.spans import Span, spans_around
 #: for one join, however much the journal holds
 READ_SECONDS = 20.0
 #: silence that counts as the end of the journal
-_SILENCE_SECONDS = 0.5
+_SILENCE_SECONDS = 0.3
 _FIRST_WAIT_SECONDS = 2.0
 
 
@@ -28,6 +29,7 @@ class Outcomes:
     def __init__(self, target: Target, *, read_seconds: float = READ_SECONDS) -> None:
         self._target = target
         self._read_seconds = read_seconds
+        self._tail: _Tail | None = None
         #: letters whose end the journal did not tell in time
         self.unknown = 0
 
@@ -56,24 +58,44 @@ class Outcomes:
 
     def _read(self, spans: Iterable[Span], task_ids: Iterable[str]) -> list[Outcome]:
         wanted, deadline = frozenset(task_ids), time.monotonic() + self._read_seconds
+        if self._tail is None:
+            self._tail = self._find_tail()
         found: list[Outcome] = []
         for span in spans:
-            if time.monotonic() >= deadline:
-                break
-            found += self._read_span(span, wanted, deadline)
+            # From a moment after its last record on, a stream only waits.
+            if time.monotonic() < deadline and span.begin <= self._tail.finished:
+                found += self._read_span(span, wanted, deadline, end=self._tail.offset)
         return found
 
-    def _read_span(self, span: Span, wanted: frozenset[str], deadline: float) -> list[Outcome]:
+    def _find_tail(self) -> "_Tail":
+        """Look up once where the journal ends, which it does not say when it is read."""
+        offset, finished, wait = -1, 0.0, _FIRST_WAIT_SECONDS
+        with closing(StreamConsumer(self._target, "last")) as consumer:
+            while entries := consumer.entries(wait):
+                wait, offset = _SILENCE_SECONDS, entries[-1].offset
+                times = [outcome.finished for entry in entries if (outcome := _outcome(entry.body))]
+                finished = max([finished, *times])
+        return _Tail(offset=offset, finished=finished)
+
+    def _read_span(self, span: Span, wanted: frozenset[str], deadline: float, *, end: int) -> list[Outcome]:
         found: list[Outcome] = []
-        wait = _FIRST_WAIT_SECONDS
         with closing(StreamConsumer(self._target, _offset(span.begin))) as consumer:
-            while time.monotonic() < deadline and (entries := consumer.entries(wait)):
-                wait = _SILENCE_SECONDS
+            while time.monotonic() < deadline and (entries := consumer.entries(_FIRST_WAIT_SECONDS)):
                 outcomes = [outcome for entry in entries if (outcome := _outcome(entry.body))]
                 found += [outcome for outcome in outcomes if outcome.task_id in wanted]
-                if outcomes and min(outcome.finished for outcome in outcomes) > span.end:
+                is_past = outcomes and min(outcome.finished for outcome in outcomes) > span.end
+                if is_past or entries[-1].offset >= end:
                     break
         return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tail:
+    """The newest record of the journal."""
+
+    #: -1 when there is none
+    offset: int
+    finished: float
 
 
 def _distance(outcome: Outcome, died: float) -> float:

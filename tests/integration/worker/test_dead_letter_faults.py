@@ -60,7 +60,7 @@ def test_a_replay_that_is_killed_at_any_moment_loses_nothing_and_goes_on_when_ru
     assert done["replayed"] > 0
     sent = taken_out(desk, "fleet.shop")
     assert sent.keys() == {f"letter-{number}" for number in range(count)}
-    # A batch at this rate is 100 letters; each kill may leave one between its confirm and its acknowledgement.
+    # A batch at this rate is 100 letters; each kill may leave one that is confirmed and not acknowledged.
     assert sent.total() - count <= kills * 100
     desk.await_letters(0)
     assert {line.split()[1] for line in audit(desk.shop.file)} == sent.keys()
