@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.worker.conftest import Shop
+from tests.integration.worker.conftest import ENVIRON, Shop, eventually
 from tests.integration.worker.letters import DEAD_SHOP, Desk, audit, lay, refused, task_headers
 from tests.servers import RunFleet
 
@@ -202,3 +202,24 @@ def test_a_publisher_or_a_worker_may_not_touch_dead_letters(desk: Desk) -> None:
         done = desk.run("list", "--user", user, code=1)
         assert "error:" in done.stderr
     assert "role `operator`" in desk.run("list", "--user", desk.shop.vhost.user, code=1).stderr
+
+
+def test_a_full_dead_letter_queue_drops_nothing_and_takes_the_rest_when_there_is_room(desk: Desk) -> None:
+    text = desk.shop.file.read_text()
+    desk.shop.file.write_text(text.replace("[queues.shop]", "[queues.shop]\nmax_dead_letters = 3"))
+    done = desk.run_fleet("provision", "broker", "--yes", file=desk.shop.file, env=ENVIRON)
+    assert done.returncode == 0, done.stderr
+    desk.shop.start()
+    count = 12
+    ids = {desk.shop.send("probe.fail") for _ in range(count)}
+    desk.shop.expect("fail", times=count)
+    eventually(lambda: desk.ready(DEAD_SHOP) >= 3, what="a full dead-letter queue")
+    given_up = set()
+    # The broker tries again by itself, within minutes; room is made again and again until all have come.
+    for _ in range(count):
+        given_up |= {line["task_id"] for line in desk.list()}
+        desk.run("discard", "--queue", "shop", "--yes")
+        if given_up == ids:
+            break
+        eventually(lambda: desk.ready(DEAD_SHOP) > 0, seconds=200, what="the next letters")
+    assert given_up == ids
