@@ -19,7 +19,7 @@ from fleet.letters.select import Selection
 from fleet.ops.letters.treat import Treatment
 
 #: letters whose ends are looked up in the journal together
-CHUNK = 500
+CHUNK = 250
 #: letters in one batch, at most
 BATCH = 100
 #: batches per second, where the rate allows more than one letter in each

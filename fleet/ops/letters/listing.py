@@ -16,7 +16,7 @@ from fleet.letters.select import Selection
 from fleet.ops.letters.access import Access
 
 #: letters whose ends are looked up in the journal together
-CHUNK = 500
+CHUNK = 250
 
 T = TypeVar("T")
 
