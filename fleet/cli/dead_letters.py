@@ -166,6 +166,8 @@ def show(
     if as_json:
         emit_json(records)
         return
+    if trouble := found[0].journal_trouble:
+        say(f"errors and hosts are not known: {trouble}")
     zone = ZoneInfo(way.fleet.timezone)
     click.echo("\n\n".join(_described(record, zone) for record in records))
 
@@ -244,6 +246,8 @@ def _new_file(path: Path) -> "Iterator[IO[str]]":
             file.flush()
             os.fsync(file.fileno())
         part.rename(path)
+    except OSError as error:
+        raise FleetError(f"--output: `{path}` cannot be written: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -3,9 +3,9 @@
 A queue has no way to be read: messages are consumed, held, and put back by closing the connection, which also
 happens by itself when this process dies. What is acknowledged meanwhile is gone, everything else stays.
 
-What a look costs, measured on RabbitMQ 3.10: each letter gains a delivery (so a delivery limit on a dead-letter
-queue would end letters that are looked at too often; provisioning keeps it off), and their order may change.
-What is held is hidden from another look. 100,000 letters are back 1 s after the end; memory is for one page.
+What a look costs, measured on RabbitMQ 3.10: each letter gains a delivery (so a delivery limit on the queue
+would end letters that are looked at too often; provisioning keeps it off), and their order may change. What
+is held is hidden from another look. 100,000 letters are back 1 s after the end; memory is for one page.
 """
 
 import time

@@ -84,6 +84,8 @@ class Details:
     deaths: tuple[Death, ...]
     #: the journal's records of its task: attempts, replays
     history: tuple[Outcome, ...]
+    #: why there is no history; None when the journal could be read
+    journal_trouble: str | None
     letter: Letter
 
 
@@ -169,7 +171,15 @@ def show_letters(access: Access, task_id: str, *, now: float) -> tuple[Details, 
             history = journal.all_of(letter)
             last = next((outcome for outcome in reversed(history) if outcome.is_run), None)
             line = _line(letter, last)
-            found.append(Details(line=line, deaths=letter.deaths, history=history, letter=letter))
+            found.append(
+                Details(
+                    line=line,
+                    deaths=letter.deaths,
+                    history=history,
+                    journal_trouble=journal.trouble,
+                    letter=letter,
+                )
+            )
     return tuple(found)
 
 
