@@ -42,7 +42,7 @@ class Outcomes:
         found: dict[str, Outcome] = {}
         for outcome in self._read(spans_around(wanted.values()), wanted.keys()):
             died, known = wanted[outcome.task_id], found.get(outcome.task_id)
-            if outcome.is_run and (known is None or _distance(outcome, died) <= _distance(known, died)):
+            if may_end(outcome) and (known is None or _distance(outcome, died) <= _distance(known, died)):
                 found[outcome.task_id] = outcome
         self.unknown += len(wanted) - len(found)
         return found
@@ -96,6 +96,11 @@ class _Tail:
     #: -1 when there is none
     offset: int
     finished: float
+
+
+def may_end(outcome: Outcome) -> bool:
+    """Tell whether a message can be a dead letter after this: it ran, and was neither sent anew nor kept."""
+    return outcome.is_run and outcome.outcome not in ("retried", "requeued")
 
 
 def _distance(outcome: Outcome, died: float) -> float:

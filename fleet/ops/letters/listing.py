@@ -11,7 +11,7 @@ from fleet.errors import BrokerRefused
 from fleet.journal.record import Outcome
 from fleet.letters.letter import Death, Letter
 from fleet.letters.look import Look
-from fleet.letters.outcomes import Outcomes
+from fleet.letters.outcomes import Outcomes, may_end
 from fleet.letters.select import Selection
 from fleet.ops.letters.access import Access
 
@@ -169,7 +169,7 @@ def show_letters(access: Access, task_id: str, *, now: float) -> tuple[Details, 
             letters = [h.letter for h in look.letters() if selection.fits(h.letter, now=now)]
         for letter in letters:
             history = journal.all_of(letter)
-            last = next((outcome for outcome in reversed(history) if outcome.is_run), None)
+            last = next((outcome for outcome in reversed(history) if may_end(outcome)), None)
             line = _line(letter, last)
             found.append(
                 Details(
