@@ -1,7 +1,9 @@
 """A shop whose dead letters an operator deals with, by the real command line."""
 
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from fleet.fleetfile import read
 from fleet.letters.look import Look
 from fleet.ops.letters.access import Access, access
 from tests.integration.worker.conftest import ENVIRON, Shop, eventually
-from tests.servers import RunFleet
+from tests.servers import RunFleet, clean_environ
 
 DEAD_SHOP = "fleet.shop.dlq"
 
@@ -33,6 +35,26 @@ class Desk:
         )
         assert done.returncode == code, (done.stdout, done.stderr)
         return done
+
+    def answer(self, text: str, *arguments: str, code: int) -> str:
+        """Run a command on a terminal, answer its question with ``text``, and return what it told."""
+        ours, theirs = os.openpty()
+        try:
+            os.write(ours, text.encode())
+            done = subprocess.run(
+                (sys.executable, "-m", "fleet.cli.main", "dead-letters", *arguments),
+                env=clean_environ() | ENVIRON | {"FLEET_FILE": str(self.shop.file)},
+                stdin=theirs,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stderr
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", code=code).stdout)

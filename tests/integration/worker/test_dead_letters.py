@@ -159,6 +159,17 @@ def test_nothing_is_sent_into_a_queue_that_it_did_not_come_from_by_its_own_key(d
     desk.await_letters(4)
 
 
+def test_on_a_terminal_it_is_asked_first_with_the_number_and_no_means_no(desk: Desk) -> None:
+    lay(desk.shop, [task_headers(1) | refused(), task_headers(2) | refused(fleet_replays=3)])
+    desk.await_letters(2)
+    said_no = desk.answer("n\n", "replay", "--queue", "shop", code=1)
+    assert "1 dead letters would be replayed; do it?" in said_no
+    assert "not confirmed; nothing was done" in said_no
+    assert (desk.ready(), desk.ready(DEAD_SHOP)) == (0, 2)
+    desk.answer("y\n", "replay", "--queue", "shop", code=3)
+    assert (desk.ready(), desk.ready(DEAD_SHOP)) == (1, 1)
+
+
 def test_a_replay_keeps_to_its_rate(desk: Desk) -> None:
     lay(desk.shop, [task_headers(number) | refused() for number in range(30)])
     desk.await_letters(30)
