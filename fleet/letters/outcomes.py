@@ -30,8 +30,6 @@ class Outcomes:
         self._target = target
         self._read_seconds = read_seconds
         self._tail: _Tail | None = None
-        #: letters whose end the journal did not tell in time
-        self.unknown = 0
 
     def last(self, letters: Iterable[Letter]) -> dict[str, Outcome]:
         """Return the outcome of each letter's task that is nearest to when it died, by task id.
@@ -44,7 +42,6 @@ class Outcomes:
             died, known = wanted[outcome.task_id], found.get(outcome.task_id)
             if may_end(outcome) and (known is None or _distance(outcome, died) <= _distance(known, died)):
                 found[outcome.task_id] = outcome
-        self.unknown += len(wanted) - len(found)
         return found
 
     def all_of(self, letter: Letter) -> tuple[Outcome, ...]:

@@ -122,6 +122,8 @@ class Work:
         self._progress = progress
         self._is_interrupted = is_interrupted
         self._began = clock()
+        #: when the next batch may go
+        self._turn = self._began
         self._done = 0
         self._stopped: str | None = None
         self._examined = 0
@@ -206,6 +208,8 @@ class Work:
         self._await_turn(shelf)
         if self._is_interrupted():
             return
+        # Time that went into looking is not made up for: that would be a burst.
+        self._turn = self._clock() + len(batch) / self._order.rate
         refusals = self._treatment.perform([held.letter for held in batch])
         for held, refusal in zip(batch, refusals, strict=True):
             if refusal is not None:
@@ -216,8 +220,7 @@ class Work:
         self._progress(self._done)
 
     def _await_turn(self, shelf: Shelf) -> None:
-        due = self._began + self._done / self._order.rate
-        while (early := due - self._clock()) > 0 and not self._is_interrupted():
+        while (early := self._turn - self._clock()) > 0 and not self._is_interrupted():
             shelf.wait(min(early, _LONGEST_WAIT_SECONDS))
 
     def _report(self) -> Report:

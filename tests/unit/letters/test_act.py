@@ -117,6 +117,15 @@ def test_the_rate_is_kept_even_where_one_letter_takes_longer_than_a_look_at_the_
     assert broker.now - began >= 30
 
 
+def test_time_that_went_into_looking_is_not_made_up_for_by_a_burst() -> None:
+    broker = holding(200)
+    began = broker.now
+    order = replace(ORDER, rate=10.0, selection=Selection(exception="*"))
+    errors = [(f"t{number}", "KeyError") for number in range(200)]
+    assert work(broker, order, history=Knows(broker, *errors, seconds=100.0)).done == 200
+    assert broker.now - began >= 100 + 198 / 10 - 1e-6
+
+
 def test_an_interruption_ends_the_work_before_the_next_batch() -> None:
     broker = holding(10)
     report = work(broker, is_interrupted=lambda: len(broker.sent) >= 3)
