@@ -25,11 +25,14 @@ from fleet.worker.wire import forgiving_frames
 
 #: letters that are fetched together; bounds the memory that a long queue costs
 PAGE = 250
-#: silence after which it is asked whether there are more
+#: one wait for letters
 _SILENCE_SECONDS = 0.2
+#: waits without a letter after which somebody else must have what is missing; a busy broker takes its time
+_QUIET_WAITS = 15
 #: for as long the broker may owe letters that it says are there
 _PATIENCE_SECONDS = 30.0
 _TICK_SECONDS = 5.0
+_SETTLE_SECONDS = 1.0
 #: after its end a look counts as a consumer until its letters are back: 1 ms for a few, 1 s for very many
 _ALONE_SECONDS = 2.0
 _ALONE_PAUSE_SECONDS = 0.02
@@ -54,6 +57,7 @@ class Look:
         self._target = target
         self._queue = dead_letter_queue
         self._arrived: list[Held] = []
+        self._acknowledged = False
         self._last_tick = time.monotonic()
         # A letter may be here because no worker can read its properties.
         self._connection: amqp.Connection = connect(target, frames=forgiving_frames)
@@ -102,6 +106,7 @@ class Look:
         """Take ``held`` out of its queue for good. Raises LookLost."""
         try:
             self._channel.basic_ack(held.tag)
+            self._acknowledged = True
         except (OSError, AMQPError) as error:
             raise self._lost(error) from error
 
@@ -114,8 +119,12 @@ class Look:
     def close(self) -> None:
         """Put back what is held; the acknowledgements before are kept."""
         try:
+            if self._acknowledged:
+                # A channel of a quorum queue holds acknowledgements of a burst back for a moment, and drops
+                # them when it is closed meanwhile: such letters would be here again.
+                self.wait(_SETTLE_SECONDS)
             self._connection.close()
-        except (OSError, AMQPError):
+        except (BrokerUnreachable, OSError, AMQPError):
             self._connection.collect()
 
     def __enter__(self) -> Self:
@@ -135,8 +144,7 @@ class Look:
             quiet = quiet + 1 if len(self._arrived) == seen else 0
             if not quiet:
                 seen, patience = len(self._arrived), time.monotonic() + _PATIENCE_SECONDS
-            # What the first answer leaves under way has arrived before the second one.
-            elif quiet >= 2 and self._is_empty():
+            elif quiet >= _QUIET_WAITS and self._is_empty():
                 break
             if time.monotonic() > patience:
                 raise self._lost(TimeoutError("the broker says that there are letters, and sends none"))

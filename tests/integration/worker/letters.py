@@ -77,6 +77,18 @@ class Desk:
         finally:
             connection.close()
 
+    def await_nobody(self, queue: str = DEAD_SHOP) -> None:
+        """Wait until the broker has noticed that nobody looks any more, and put back what was held."""
+
+        def is_alone() -> bool:
+            connection = admin(self.shop)
+            try:
+                return not connection.channel().queue_declare(queue, passive=True).consumer_count
+            finally:
+                connection.close()
+
+        eventually(is_alone, what=f"nobody looks into {queue}")
+
     def await_letters(self, count: int, *, queue: str = DEAD_SHOP) -> None:
         """Wait until so many letters are there for whoever looks next."""
         eventually(lambda: self.ready(queue) == count, what=f"{count} letters in {queue}")

@@ -54,8 +54,8 @@ def test_a_replay_that_is_killed_at_any_moment_loses_nothing_and_goes_on_when_ru
         eventually(lambda wanted=wanted: desk.ready() >= wanted, what="some replayed")  # type: ignore[misc]
         replay.kill()
         replay.communicate(timeout=10)
-    # The broker sees that a connection went, and puts back what it held.
-    eventually(lambda: desk.ready() + desk.ready(DEAD_SHOP) >= count, what="every letter is somewhere")
+    desk.await_nobody()
+    assert desk.ready() + desk.ready(DEAD_SHOP) >= count
     done = desk.json("replay", "--all", "--yes", "--rate", "5000")
     assert done["replayed"] > 0
     sent = taken_out(desk, "fleet.shop")
@@ -99,7 +99,8 @@ def test_a_lost_connection_ends_the_command_and_running_it_again_finishes(desk: 
     _, talk = replay.communicate(timeout=60)
     assert replay.returncode == 5
     assert "before it failed; running it again is safe" in talk
-    eventually(lambda: desk.ready() + desk.ready(DEAD_SHOP) >= 60, what="every letter is somewhere")
+    desk.await_nobody()
+    assert desk.ready() + desk.ready(DEAD_SHOP) >= 60
     desk.run("replay", "--all", "--yes", "--rate", "5000")
     sent = taken_out(desk, "fleet.shop")
     assert (len(sent), sent.total() - len(sent) <= 2) == (60, True)
