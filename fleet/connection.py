@@ -11,14 +11,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import amqp
 from amqp.exceptions import AMQPError, ConnectionForced
+from amqp.method_framing import frame_handler
 
 from fleet.certificates import certificates
 from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError, UsageError
 from fleet.login import Login
 from fleet.model import Broker, Node, Tls
+
+#: makes, for a connection, what is called with each frame that arrives
+FrameHandler = Callable[..., Callable[[Any], bool]]
 
 #: replies with which a broker refuses the login or the vhost
 ACCESS_REFUSED = 403
@@ -77,20 +82,23 @@ def connect(
     timeout_seconds: float | None = None,
     on_blocked: Callable[[str], None] | None = None,
     on_unblocked: Callable[[], None] | None = None,
+    frames: FrameHandler = frame_handler,
 ) -> amqp.Connection:
     """Return an open connection to the first node that answers, beginning with number ``first_node``.
 
     ``timeout_seconds`` bounds the attempts at all nodes together. ``on_blocked`` is called when the broker
-    holds publishers back (memory or disk alarm), ``on_unblocked`` when it does so no longer.
+    holds publishers back (memory or disk alarm), ``on_unblocked`` when it does so no longer; ``frames`` makes
+    what reads the frames that arrive.
     Raises BrokerUnreachable with every node's reason, or BrokerRefused as soon as one node says no.
     """
     require_tls_files(target.broker.tls)
     nodes = target.broker.nodes
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    hooks = {"on_blocked": on_blocked, "on_unblocked": on_unblocked, "frame_handler": frames}
     reasons: list[str] = []
     for node in (*nodes[first_node % len(nodes) :], *nodes[: first_node % len(nodes)]):
         try:
-            return _open(_hurried(target, deadline), node, on_blocked, on_unblocked)
+            return _open(_hurried(target, deadline), node, hooks)
         except (OSError, ConnectionForced) as error:
             reasons.append(f"{address(node)}: {_reason(error, node, target.broker.tls)}")
         except AMQPError as error:
@@ -161,12 +169,7 @@ def tls_options(node: Node, tls: Tls | None) -> dict[str, object] | bool:
     }
 
 
-def _open(
-    target: Target,
-    node: Node,
-    on_blocked: Callable[[str], None] | None,
-    on_unblocked: Callable[[], None] | None,
-) -> amqp.Connection:
+def _open(target: Target, node: Node, hooks: Mapping[str, Callable[..., Any] | None]) -> amqp.Connection:
     timeouts, password = target.timeouts, target.login.password
     connection = amqp.Connection(
         host=address(node),
@@ -181,8 +184,7 @@ def _open(
         write_timeout=timeouts.write_seconds,
         heartbeat=target.heartbeat_seconds,
         client_properties={"connection_name": target.name},
-        on_blocked=on_blocked,
-        on_unblocked=on_unblocked,
+        **hooks,
     )
     try:
         connection.connect()

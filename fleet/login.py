@@ -8,6 +8,7 @@ from fleet.model import Broker
 from fleet.secrets import Secret, resolve
 
 OBSERVER = "observer"
+OPERATOR = "operator"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +39,9 @@ def observer_login(broker: Broker, *, environ: Mapping[str, str]) -> Login:
     """Return the login that reads the journal: the first user with the role observer, else the main user."""
     observer = next((user.name for user in broker.users if user.role == OBSERVER), None)
     return login_of(broker, observer, environ=environ)
+
+
+def operator_login(broker: Broker, user: str | None = None, *, environ: Mapping[str, str]) -> Login:
+    """Return the login that deals with dead letters: ``user``, the first operator, or the main user."""
+    operator = next((declared.name for declared in broker.users if declared.role == OPERATOR), None)
+    return login_of(broker, user or operator, environ=environ)

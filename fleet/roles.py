@@ -5,7 +5,8 @@ The names are those that Celery and fleet really use. RabbitMQ asks for ``config
 topic exchange, topic permissions limit the routing keys too: https://www.rabbitmq.com/docs/access-control
 
 Two rights reach further than they look: ``write`` on ``celery.pidbox`` can stop every worker (operators have
-it), and ``write`` on ``amq.default`` writes into every queue of the vhost (nobody has it).
+it), and ``write`` on ``amq.default`` writes into every queue of the vhost (nobody has it). Whoever may send
+dead letters back may send any task that some queue carries: operators may, publishers to their queues only.
 """
 
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from fleet.routes import (
     JOURNAL_EXCHANGE,
     JOURNAL_STREAM,
     TASK_EXCHANGE,
+    audit_key,
     broker_queues,
 )
 from provisioning.broker.objects import Permission, TopicPermission
@@ -100,15 +102,24 @@ def observer(fleet: Fleet, user: str) -> Grant:
 
 
 def operator(fleet: Fleet, user: str) -> Grant:
-    """Ask and command workers by Celery's remote control; enqueue nothing, read no queue but the answers."""
+    """Command workers by remote control, read the journal; take dead letters and send them back, noted."""
+    queues = broker_queues(fleet)
+    dead = {literal(queue.dead_letter_queue): None for queue in queues}
+    tasks, journal = literal(TASK_EXCHANGE), literal(JOURNAL_EXCHANGE)
+    # Back into the queue at once, never delayed; and into the journal under nobody else's name.
+    keys = {TASK_EXCHANGE: names(queue.name for queue in queues), JOURNAL_EXCHANGE: names((audit_key(user),))}
     return Grant(
         permission=Permission(
             vhost=fleet.broker.vhost,
             user=user,
             configure=exactly(PIDBOX, PIDBOX_REPLIES, ASKERS_PIDBOX),
-            write=exactly(PIDBOX, ASKERS_PIDBOX),
-            read=exactly(PIDBOX_REPLIES, ASKERS_PIDBOX),
-        )
+            write=exactly(PIDBOX, ASKERS_PIDBOX, tasks, journal),
+            read=exactly(PIDBOX_REPLIES, ASKERS_PIDBOX, literal(JOURNAL_STREAM), *dead),
+        ),
+        topic_permissions=tuple(
+            TopicPermission(vhost=fleet.broker.vhost, user=user, exchange=exchange, write=write, read=NOTHING)
+            for exchange, write in keys.items()
+        ),
     )
 
 

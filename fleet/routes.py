@@ -50,6 +50,11 @@ def dead_letter_queue_name(queue: str) -> str:
     return f"fleet.{queue}.dlq"
 
 
+def audit_key(user: str) -> str:
+    """Return the journal's routing key for what operator ``user`` did; no host's name begins like it."""
+    return f"@{user}"
+
+
 def broker_queue(queue: Queue, host: str | None) -> BrokerQueue:
     """Return the broker queue for ``queue``, on ``host`` when the queue is per host."""
     name = f"fleet.{queue.name}.{host}" if queue.per_host else f"fleet.{queue.name}"

@@ -167,14 +167,12 @@ def _policies(fleet: Fleet, version: tuple[int, ...]) -> Iterator[Policy]:
             priority=POLICY_PRIORITY,
             definition=Arguments(_queue_settings(queue, version)),
         )
-    if version >= DEFAULT_DELIVERY_LIMIT_SINCE:
-        # Looking at a dead letter and putting it back must not, after some times, delete it.
         yield Policy(
             vhost=fleet.broker.vhost,
-            name="fleet.dead-letters",
-            pattern=names(_dead_letter_queues(fleet)),
+            name=dead_letter_queue_name(queue.name),
+            pattern=names((dead_letter_queue_name(queue.name),)),
             priority=POLICY_PRIORITY,
-            definition=Arguments({"delivery-limit": -1}),
+            definition=Arguments(_dead_letter_settings(queue, version)),
         )
 
 
@@ -191,6 +189,16 @@ def _queue_settings(queue: Queue, version: tuple[int, ...]) -> dict[str, object]
         settings["max-length"] = queue.max_length
     if queue.long and version >= CONSUMER_TIMEOUT_SINCE:
         settings["consumer-timeout"] = (queue.max_runtime_seconds + CONSUMER_TIMEOUT_MARGIN_SECONDS) * 1000
+    return settings
+
+
+def _dead_letter_settings(queue: Queue, version: tuple[int, ...]) -> dict[str, object]:
+    # What is full refuses more, and the broker keeps it in the queue it comes from: nothing is dropped.
+    settings: dict[str, object] = {"max-length": queue.max_dead_letters, "overflow": "reject-publish"}
+    if version >= DEFAULT_DELIVERY_LIMIT_SINCE:
+        # Looking at a dead letter and putting it back must not, after some times, delete it. Older brokers
+        # have no limit unless a policy sets one, and of all policies only the one above applies.
+        settings["delivery-limit"] = -1
     return settings
 
 

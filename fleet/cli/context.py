@@ -50,7 +50,10 @@ def emit_json(record: object) -> None:
 
 
 def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print aligned columns on stdout; colour and width only where stdout is a terminal."""
+    """Print aligned columns on stdout; colour and width only where stdout is a terminal.
+
+    Cells may hold a stranger's text: brackets and colons in it mean nothing.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -58,9 +61,9 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     if sys.stdout.isatty():
-        Console(highlight=False).print(table)
+        Console(highlight=False, markup=False, emoji=False).print(table)
         return
-    console = Console(width=10_000, highlight=False)
+    console = Console(width=10_000, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
         console.print(table)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

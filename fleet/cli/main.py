@@ -15,7 +15,7 @@ import click
 
 from fleet import __version__
 
-#: command name → (module, short help); the module has a click command of the command's name
+#: command name → (module, short help); the module has a click command of the command's name (`_` for `-`)
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "init": ("fleet.cli.init", "Write a commented fleet file to start from"),
@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "mail": ("fleet.cli.mail", "Send and preview mail"),
         "task": ("fleet.cli.task", "Send any task of the fleet"),
         "outbox": ("fleet.cli.outbox", "See and forward what this machine keeps while no broker answers"),
+        "dead-letters": ("fleet.cli.dead_letters", "Look at, replay and discard what was given up"),
         "prometheus": ("fleet.cli.prometheus", "Write targets, configuration and alert rules for Prometheus"),
         "broker": ("fleet.cli.broker", "Run a private RabbitMQ node"),
         "demo": ("fleet.cli.demo", "Run the whole job end to end on private servers"),
@@ -51,7 +52,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(COMMANDS[cmd_name][0])
-        command = getattr(module, cmd_name)
+        command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

@@ -255,7 +255,7 @@ def _require_success(sent: "Sequence[SentTask]", found: "Mapping[str, Outcome]")
         return
     subjects = "; ".join(f"{_subject(task)}: {_describe(found[task.id])}" for task in failed)
     message = f"{len(failed)} of {len(sent)} tasks did not succeed: {subjects}"
-    hint = "see the worker's log; a message that was given up is in its queue's dead-letter queue"
+    hint = "see the worker's log, and `fleet dead-letters list` for what was given up"
     if len(failed) < len(sent):
         raise PartlyDone(message, hint=hint)
     raise FleetError(message, hint=hint)

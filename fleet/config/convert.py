@@ -92,6 +92,7 @@ def _queue(name: str, table: QueueTable, file: FleetFile) -> Queue:
         max_wait_seconds=table.max_wait or (21_600 if long else 300),
         delivery_limit=table.delivery_limit or (200 if long else 20),
         max_length=table.max_length,
+        max_dead_letters=table.max_dead_letters,
     )
 
 

@@ -18,7 +18,14 @@ _RENAMED: Mapping[str, str] = MappingProxyType(
 )
 _FLEET_TABLE = ("name", "timezone", "state_dir")
 #: (table, key) of what does nothing with Redis
-_RABBITMQ_ONLY = frozenset({("broker", "profile"), ("queues", "delivery_limit"), ("queues", "max_length")})
+_RABBITMQ_ONLY = frozenset(
+    {
+        ("broker", "profile"),
+        ("queues", "delivery_limit"),
+        ("queues", "max_length"),
+        ("queues", "max_dead_letters"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,13 @@ from typing import Any
 VERSION = 1
 
 SUCCEEDED = "succeeded"
+#: what an operator did with a dead letter: a part of the task's history, and no run
+REPLAYED = "replayed"
+DISCARDED = "discarded"
+#: outcomes of a message that no task ran for
+NOT_RUN = (REPLAYED, DISCARDED, "refused", "expired", "revoked")
 #: outcomes after which the broker delivers the message again, or dead-letters it at the delivery limit
-UNFINISHED = ("retried", "requeued", "lost")
+UNFINISHED = ("retried", "requeued", "lost", REPLAYED)
 #: longer texts of errors are cut
 LONGEST_MESSAGE = 300
 
@@ -54,6 +59,11 @@ class Outcome:
     def is_final(self) -> bool:
         """Tell whether the task is over: it neither waits for a retry nor for another delivery."""
         return self.outcome not in UNFINISHED
+
+    @property
+    def is_run(self) -> bool:
+        """Tell whether the task ran, well or not."""
+        return self.outcome not in NOT_RUN
 
     @property
     def succeeded(self) -> bool:

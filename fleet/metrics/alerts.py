@@ -21,6 +21,8 @@ _COPIES = '{kind=~"backup|mirror"}'
 _CHECKED = 'max by (fleet, job_name, host) (fleet_job_last_attempt_timestamp_seconds{kind="url_check"})'
 _MAX_WAIT = f"max by ({QUEUE_LABELS}) (fleet_queue_max_wait_seconds)"
 _BUDGET = f"max by ({QUEUE_LABELS}) (fleet_queue_error_budget_ratio)"
+#: share of a dead-letter queue's limit
+_NEARLY_FULL = 0.8
 #: runs that a window must hold before its share of bad ones means anything
 _MIN_RUNS = 20
 
@@ -73,6 +75,15 @@ QUEUE_ALERTS = (
         severity=Severity.WARNING,
         summary="{{ $labels.queue }} holds dead letters",
         description="{{ $value }} message(s) in {{ $labels.queue }} were given up and wait for a decision.",
+    ),
+    Alert(
+        name="FleetDeadLetterQueueNearlyFull",
+        expr=f"max by ({QUEUE_LABELS}) (rabbitmq_detailed_queue_messages)\n"
+        f"> on ({QUEUE_LABELS}) {_NEARLY_FULL} * max by ({QUEUE_LABELS}) (fleet_queue_max_dead_letters)",
+        for_seconds=60,
+        severity=Severity.CRITICAL,
+        summary="{{ $labels.queue }} is nearly full",
+        description="{{ $value }} dead letters: beyond the limit, more stay in the queue that gave them up.",
     ),
     Alert(
         name="FleetMessagesUndeliverable",

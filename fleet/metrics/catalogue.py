@@ -79,6 +79,13 @@ _DECLARED = (
         "fleet_queue_min_workers", Group.DECLARED, "queue", "workers", "Workers that must consume the queue."
     ),
     gauge(
+        "fleet_queue_max_dead_letters",
+        Group.DECLARED,
+        "queue",
+        "messages",
+        "How many messages a dead-letter queue may hold (`queues.NAME.max_dead_letters`).",
+    ),
+    gauge(
         "fleet_queue_error_budget_ratio",
         Group.DECLARED,
         "queue",

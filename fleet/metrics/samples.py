@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fleet.metrics.state import EntryState, ScheduleState, WorkerState
 from fleet.model import Fleet
-from fleet.routes import broker_queues
+from fleet.routes import broker_queues, dead_letter_queue_name
 
 if TYPE_CHECKING:
     from fleet.ledger import JobRecord
@@ -43,6 +43,9 @@ def declared_samples(fleet: Fleet) -> tuple[Sample, ...]:
 
 
 def _declared_queues(fleet: Fleet) -> Iterator[Sample]:
+    for each in fleet.queues:
+        dead_letters = (dead_letter_queue_name(each.name),)
+        yield Sample(metric="fleet_queue_max_dead_letters", labels=dead_letters, value=each.max_dead_letters)
     for broker_queue in broker_queues(fleet):
         queue = fleet.queue(broker_queue.queue)
         assert queue is not None  # a broker queue is made from a declared one

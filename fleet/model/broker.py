@@ -62,7 +62,8 @@ class BrokerUser:
     """A further broker user with a role of its own (``publisher``, ``observer`` or ``operator``)."""
 
     name: str
-    #: ``publisher`` may only enqueue, ``observer`` only read the journal, ``operator`` inspect workers
+    #: ``publisher`` may only enqueue, ``observer`` only read the journal, ``operator`` control workers and
+    #: deal with dead letters
     role: str
     password: SecretRef
     #: publisher only: names of queues it may publish to

@@ -47,6 +47,8 @@ class Queue:
     delivery_limit: int = 20
     #: longest the queue may grow (messages); publishing is refused beyond it
     max_length: int | None = None
+    #: most dead letters (messages); beyond it they stay in the queue that gave them up
+    max_dead_letters: int = 100_000
 
 
 class Pool(StrEnum):

@@ -64,7 +64,7 @@ def check_redis_keys(draft: Draft) -> None:
         if key in written:
             draft.problems.add(("broker", key), "applies to RabbitMQ only, and the broker is Redis")
     for name, queue in draft.file.queues.items():
-        for key in ("delivery_limit", "max_length"):
+        for key in ("delivery_limit", "max_length", "max_dead_letters"):
             if key in queue.model_fields_set:
                 draft.problems.add(("queues", name, key), "applies to RabbitMQ only, and the broker is Redis")
 

@@ -37,7 +37,7 @@ class UserTable(Table):
     """A further broker user with one role."""
 
     role: Literal["publisher", "observer", "operator"]
-    """What it may do: only enqueue, only read the journal, or inspect and control workers."""
+    """What it may do: only enqueue, only read the journal, or control workers and deal with dead letters."""
     password: Reference
     """The user's password."""
     queues: list[Word] = Field(default=[])

@@ -40,6 +40,8 @@ class QueueTable(Table):
     """Deliveries of one message before it is dead-lettered; 20, or 200 for a long queue."""
     max_length: Annotated[int, Field(ge=1)] | None = None
     """Most messages the queue may hold; publishing beyond is refused."""
+    max_dead_letters: Annotated[int, Field(ge=1)] = 100_000
+    """Most dead letters; an alert fires at 80 %, and beyond it they stay in the queue that gave them up."""
 
 
 class WorkerTable(Table):

@@ -17,6 +17,7 @@ NAMES = sorted({alert.name for alert in alerts()})
 LIMITS = {
     "FleetBackupOverdue": "fleet_job_max_age_seconds",
     "FleetBackupNeverSucceeded": "fleet_job_max_age_seconds",
+    "FleetDeadLetterQueueNearlyFull": "fleet_queue_max_dead_letters",
     "FleetQueueWaitTooLong": "fleet_queue_max_wait_seconds",
     "FleetScheduleMissed": "fleet_schedule_grace_seconds",
     "FleetTaskErrorBudgetBurn": "fleet_queue_error_budget_ratio",

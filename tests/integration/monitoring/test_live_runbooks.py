@@ -20,9 +20,8 @@ def variables(watched: Watched) -> dict[str, str]:
     return {
         "VHOST": watched.vhost.name,
         "PROMETHEUS": watched.prometheus.url,
-        "MANAGEMENT": watched.vhost.node.management_url,
         "QUEUE": "fleet.email",
-        "DLQ": "fleet.email.dlq",
+        "NAME": "email",
         "HOST": "alpha",
         "WORKER": "shared",
         "TASK": "fleet.send_mail",
@@ -54,25 +53,39 @@ def test_every_variable_of_a_runbook_is_given_here(watched: Watched) -> None:
     assert named == set(variables(watched))
 
 
-def test_dead_letters_are_replayed_as_the_runbook_says(watched: Watched) -> None:
-    # A letter that no worker understands comes back, so that its way is seen: there, refused, and here again.
+def test_dead_letters_are_replayed_and_given_up_as_the_runbook_says(watched: Watched) -> None:
+    # A letter that may not run comes back, so that its way is seen: there, refused, and here again.
     def refused() -> float:
-        return watched.prometheus.value('sum(fleet_tasks_unknown_total{queue="fleet.email"})') or 0
+        return watched.prometheus.value('sum(fleet_tasks_refused_total{queue="fleet.email"})') or 0
 
     before = refused()
+    notes = {"fleet_refused_queue": "fleet.email", "fleet_refused_routing_key": "fleet.email"}
     letter = {
-        "properties": {"delivery_mode": 2},
+        "properties": {
+            "delivery_mode": 2,
+            "content_type": "application/json",
+            "headers": {"id": "runbook-1", "task": "fleet.backup", **notes},
+        },
         "routing_key": "fleet.email.dlq",
-        "payload": "no task at all",
+        "payload": "[[], {}, {}]",
         "payload_encoding": "string",
     }
     watched.vhost.api("POST", f"exchanges/{watched.vhost.name}/amq.default/publish", letter)
-    enable, replay = (
-        line
+    steps = {
+        line.words[2]: line
         for line in commands_of("FleetDeadLetterQueueNotEmpty")
-        if {"rabbitmq_shovel", "shovel"} & set(line.words)
-    )
-    assert run(watched, enable).returncode == 0
-    # The plugin comes up a moment after it was enabled.
-    assert watched.poll(lambda: run(watched, replay).returncode == 0, seconds=20)
+        if line.words[:2] == ["fleet", "dead-letters"]
+        and not line.is_read_only
+        and "--dry-run" not in line.words
+    }
+    assert list(steps) == ["replay", "export", "discard"]
+    assert run(watched, steps["replay"]).returncode == 0
     assert watched.poll(lambda: refused() > before)
+    assert watched.poll(lambda: "fleet.backup" in run(watched, _counted()).stdout)
+    assert run(watched, steps["export"]).returncode == 0
+    assert run(watched, steps["discard"]).returncode == 0
+    assert run(watched, _counted()).stdout == ""
+
+
+def _counted() -> Line:
+    return next(line for line in commands_of("FleetDeadLetterQueueNotEmpty") if "--count" in line.words)

@@ -34,6 +34,10 @@ crontab = "0 3 * * *"
 
 [urls.management]
 url = "{management}"
+
+[broker.users.{operator}]
+role = "operator"
+password = "file:{operator_password}"
 """
 
 
@@ -114,7 +118,13 @@ def _write_fleet_file(vhost: BrokerVhost) -> Path:
     sources.mkdir()
     destination.mkdir()
     (sources / "motd").write_text("hello\n")
-    extra = BODY.format(sources=sources, destination=destination, management=vhost.node.management_url)
+    extra = BODY.format(
+        sources=sources,
+        destination=destination,
+        management=vhost.node.management_url,
+        operator=f"operator-{vhost.name}",
+        operator_password=vhost.password_file,
+    )
     return vhost.write_fleet_toml(hosts_and_workers() + extra)
 
 

@@ -95,11 +95,14 @@ WORKERS_ATTACKS = {
     "the end of the delay": publish("celery_delayed_delivery", f"{ONE_SECOND}fleet.email"),
 }
 OPERATORS_ATTACKS = {
-    "a task": publish("fleet.tasks", "fleet.email"),
+    "a task for no queue": publish("fleet.tasks", "fleet.elsewhere"),
     "a delayed task": publish("celery_delayed_27", f"{ONE_SECOND}fleet.email"),
+    "a delayed key sent at once": publish("fleet.tasks", f"{ONE_SECOND}fleet.email"),
     "reading mail": get("fleet.email"),
     "a queue": declare_queue("spy"),
-    "an outcome": publish("fleet.journal", "alpha"),
+    "an outcome of a host": publish("fleet.journal", "alpha"),
+    "a note in another's name": publish("fleet.journal", "@somebody"),
+    "a forged dead letter": publish("fleet.dead", "fleet.email.dlq"),
 }
 OBSERVERS_ATTACKS = {
     "a task": publish("fleet.tasks", "fleet.email"),
@@ -144,12 +147,16 @@ def test_what_a_role_is_for_is_allowed(site: Site) -> None:
         publish("fleet.dead", "fleet.email.dlq")(channel)
         assert channel.queue_declare("fleet.email", passive=True)
         assert get("fleet.email")(channel) is not None
+    with site.channel("operator") as channel:
+        publish("fleet.tasks", "fleet.email")(channel)
+        publish("fleet.journal", f"@{site.user('operator')}")(channel)
+        assert get("fleet.email.dlq")(channel) is not None
     with site.channel("observer") as channel:
         channel.basic_qos(0, 1, a_global=False)
         read: list[amqp.Message] = []
         channel.basic_consume("fleet.journal", callback=read.append, arguments={"x-stream-offset": "first"})
         channel.connection.drain_events(timeout=10)
-    assert [message.body for message in read] == ["x"]
+    assert {message.body for message in read} == {"x"}
 
 
 def test_a_celery_countdown_arrives_when_it_is_due(site: Site) -> None:

@@ -73,7 +73,7 @@ RHYTHMS: st.SearchStrategy[Document] = st.sampled_from(
 QUEUES: list[Document] = [
     {},
     {"long": True, "allow_callbacks": True, "max_runtime": "26 h"},
-    {"max_wait": 90, "delivery_limit": 3, "max_length": 1000},
+    {"max_wait": 90, "delivery_limit": 3, "max_length": 1000, "max_dead_letters": 9},
 ]
 BROKERS: list[Document] = [
     {"url": "amqp://mq1", "password": "env:P", "vhost": "v", "result_backend": "redis://r1/1"},

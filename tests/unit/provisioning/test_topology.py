@@ -9,7 +9,7 @@ from fleet.model import Fleet, Profile
 from fleet.routes import broker_queues
 from fleet.secrets import Secret
 from fleet.topology import desired_state, ownership_mark
-from provisioning.broker.objects import Permission, TopicPermission
+from provisioning.broker.objects import Permission, Policy, TopicPermission
 from provisioning.broker.state import State, refuse_protected
 
 FILE = """
@@ -42,6 +42,7 @@ password = "env:P"
 [queues.email]
 tasks = ["fleet.send_mail"]
 max_length = 1000
+max_dead_letters = 50
 """
 DELAY = "0." * 27 + "1."
 PIDBOX = "backup-a@alpha.celery.pidbox"
@@ -119,7 +120,10 @@ def test_whatever_a_binding_names_is_declared(state: State) -> None:
 
 def test_a_length_limit_stands_in_the_policy(state: State) -> None:
     lengths = {policy.name: policy.definition.get("max-length") for policy in state.policies}
-    assert lengths == {"fleet.backup": None, "fleet.default": None, "fleet.email": 1000}
+    assert {name: lengths[name] for name in ("fleet.backup", "fleet.email")} == {
+        "fleet.backup": None,
+        "fleet.email": 1000,
+    }
 
 
 @pytest.mark.parametrize(
@@ -134,10 +138,29 @@ def test_long_queues_get_a_consumer_timeout_where_the_broker_knows_one(
 
 
 def test_dead_letters_are_never_dropped_for_being_looked_at(fleet: Fleet) -> None:
-    assert "fleet.dead-letters" not in {p.name for p in desired(fleet).policies}
-    (policy,) = [p for p in desired(fleet, version=(4, 0)).policies if p.name == "fleet.dead-letters"]
-    assert re.search(policy.pattern, "fleet.email.dlq")
-    assert policy.definition["delivery-limit"] == -1
+    # Version 3.10 has no limit of its own and knows no -1.
+    limits = {
+        version: [
+            p.definition.get("delivery-limit") for p in _of_dead_letters(desired(fleet, version=version))
+        ]
+        for version in ((3, 10, 8), (4, 0))
+    }
+    assert limits == {(3, 10, 8): [None] * 3, (4, 0): [-1] * 3}
+
+
+def test_a_dead_letter_queue_that_is_full_refuses_more_and_drops_nothing(state: State) -> None:
+    policies = _of_dead_letters(state)
+    assert [(p.definition["max-length"], p.definition["overflow"]) for p in policies] == [
+        (100_000, "reject-publish"),
+        (100_000, "reject-publish"),
+        (50, "reject-publish"),
+    ]
+    assert re.search(policies[2].pattern, "fleet.email.dlq")
+    assert not re.search(policies[2].pattern, "fleet.email")
+
+
+def _of_dead_letters(state: State) -> list[Policy]:
+    return sorted((policy for policy in state.policies if policy.name.endswith(".dlq")), key=lambda p: p.name)
 
 
 def test_the_journal_is_a_stream_of_segments_small_enough_to_expire(state: State) -> None:
@@ -197,10 +220,21 @@ def test_an_observer_only_reads_the_journal(state: State) -> None:
     assert [allowed(r) for r in (row.configure, row.write, row.read)] == [{""}, {""}, {"fleet.journal"}]
 
 
-def test_an_operator_commands_workers_and_touches_no_task(state: State) -> None:
+def test_an_operator_commands_workers_takes_dead_letters_and_sends_them_back(state: State) -> None:
     row = permission(state, "hands")
-    assert allowed(row.write) == {"celery.pidbox"}
-    assert allowed(row.read) == {"reply.celery.pidbox"}
+    assert allowed(row.write) == {"celery.pidbox", "fleet.tasks", "fleet.journal"}
+    assert allowed(row.read) == {"reply.celery.pidbox", "fleet.email.dlq", "fleet.journal"}
+    tasks = keys(state, "hands", "fleet.tasks").write
+    assert re.search(tasks, "fleet.email")
+    assert not re.search(tasks, f"{DELAY}fleet.email")
+    assert not re.search(tasks, "fleet.elsewhere")
+
+
+def test_an_operator_writes_to_the_journal_under_no_other_name(state: State) -> None:
+    journal = keys(state, "hands", "fleet.journal").write
+    assert re.search(journal, "@hands")
+    for foreign in ("alpha", "hands", "@eyes", "@handsome"):
+        assert not re.search(journal, foreign)
 
 
 def test_the_provisioners_permission_is_declared_and_its_account_is_not(state: State) -> None:

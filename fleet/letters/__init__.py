@@ -1,0 +1,1 @@
+"""Which dead letters are there, what do they say about themselves, and may they be sent again?"""

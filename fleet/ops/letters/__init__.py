@@ -1,0 +1,1 @@
+"""What does an operator do with dead letters: look at them, send them again, give them up, keep a copy?"""
