@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.hosts.lab.mirror import apt_configuration, apt_options, mirror
 from tests.hosts.lab.namespaces import ALONE, MORTAL, Overlay
-from tests.hosts.lab.system import LabFailed, call, program_environ
+from tests.hosts.lab.system import LabFailed, program_environ
 from tests.hosts.lab.wheels import download_wheels
 
 BUILD_SECONDS = 900
@@ -32,7 +32,7 @@ def build_base(suite: str, packages: tuple[str, ...], work: Path) -> None:
     (tree / "var/lib/dbus/machine-id").unlink(missing_ok=True)
     (tree / "var/log/journal").mkdir(exist_ok=True)
     _forget_downloads(tree)
-    call("systemctl", f"--root={tree}", "enable", "systemd-networkd.service")
+    _run((*MORTAL, *ALONE, "chroot", str(tree), "systemctl", "enable", "systemd-networkd.service"), work)
 
 
 def build_packages(packages: tuple[str, ...], lowers: tuple[Path, ...], work: Path) -> None:

@@ -36,7 +36,11 @@ def try_lock(path: Path) -> IO[str] | None:
 
 def is_held(path: Path) -> bool:
     """Tell whether somebody holds the lock file ``path``; lookers do not disturb each other."""
-    handle = _flock(path, fcntl.LOCK_SH)
+    try:
+        handle = _flock(path, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        # Its directory went between the look and this one.
+        return False
     if handle is None:
         return True
     handle.close()
