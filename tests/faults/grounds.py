@@ -1,4 +1,4 @@
-"""Where do cases take place? On a private broker, on brokers and hosts of the lab; each is made when needed."""
+"""Where do cases take place? On a private broker, or on brokers and hosts of the lab; made when needed."""
 
 import os
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""The faults that every change is tried against; `make faults` performs all of them, and compares with Celery."""
+"""The faults that every change is tried against; `make faults` performs all, and compares with Celery."""
 
 from collections.abc import Iterator
 from pathlib import Path
