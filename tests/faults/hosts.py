@@ -1,6 +1,6 @@
 """How is a case staged on hosts of the lab? Workers there, as a systemd unit; publishers on this machine."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 from fleet.daemons.files import write_private
 from tests.broker import BrokerVhost
 from tests.faults.stage import TASKS, Stage
-from tests.faults.subjects import HOSTS, LONG, SHORT, FleetSubject, fleet_body
+from tests.faults.subjects import LONG, SHORT, FleetSubject, fleet_body
 from tests.hosts.lab import Host
 from tests.hosts.lab.broker_files import ADMIN_USER, AMQPS
 from tests.hosts.lab.brokers import Cluster
@@ -65,15 +65,9 @@ class HostStage(Stage):
 
     hosts: Mapping[str, Host] = field(default_factory=dict)
 
-    def runs_text(self) -> str:
-        """Return the lines of all hosts."""
-        found = []
-        for host in self.hosts.values():
-            try:
-                found.append(host.read(EFFECTS).decode().rpartition("\n")[0])
-            except FileNotFoundError:
-                continue
-        return "\n".join(text for text in found if text)
+    def traces(self) -> Iterable[str]:
+        """Return what the tasks of each host have written, whether it is on or off."""
+        return [host.read(EFFECTS).decode() for host in self.hosts.values()]
 
     def is_ready(self, name: str) -> bool:
         """Tell whether the workers of host ``name`` take tasks."""
@@ -146,7 +140,5 @@ def _install(host: Host, fleet_toml: str, wheel: Path, directory: Path) -> None:
     host.put(f"{ETC}/ca.pem", directory / "ca.pem")
     host.put(f"{ETC}/celery.password", directory / "celery.password", mode=0o400, owner="fleet")
     host.put(f"{ETC}/{TASKS.name}", TASKS)
+    host.put(EFFECTS, "", owner="fleet")
     host.put(f"/etc/systemd/system/{SERVICE}", UNIT)
-
-
-__all__ = ("HOSTS", "HostStage", "host_stage")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,8 +106,12 @@ class Stage:
     def runs(self) -> tuple[Run, ...]:
         """Return what the tasks have done so far."""
         # A line that is being written has no end yet.
-        whole = (path.read_text().rpartition("\n")[0] for path in self.directory.glob("effects-*"))
+        whole = (text.rpartition("\n")[0] for text in self.traces())
         return runs_of(line for text in whole for line in text.splitlines())
+
+    def traces(self) -> Iterable[str]:
+        """Return what the tasks of each host have written."""
+        return [path.read_text() for path in self.directory.glob("effects-*")]
 
     def accepted(self) -> frozenset[str]:
         """Return the ids that publishers know to be accepted."""
@@ -159,7 +163,7 @@ class Stage:
         quiet_since, before = time.monotonic(), -1
         deadline = time.monotonic() + seconds
         while time.monotonic() - quiet_since < QUIET_SECONDS and time.monotonic() < deadline:
-            size = sum(path.stat().st_size for path in self.directory.glob("effects-*"))
+            size = sum(map(len, self.traces()))
             if size != before or self.waiting() != 0:
                 quiet_since, before = time.monotonic(), size
             time.sleep(POLL_SECONDS)
