@@ -89,11 +89,12 @@ class HostStage(Stage):
         self.await_workers()
 
     def close(self) -> None:
-        """End the publishers; hosts end with their lab."""
+        """End publishers and workers, and keep what these said; hosts end with their lab."""
         for host in self.hosts.values():
             if not host.is_on:
                 continue
             host.plug()
+            (self.directory / f"journal-{host.name}.log").write_text(host.journal())
             host.console("systemctl", "kill", "--signal=KILL", SERVICE, check=False)
             host.console("systemctl", "disable", "--now", SERVICE, check=False)
         Stage.close(self)

@@ -5,12 +5,10 @@ import time
 from tests.faults.case import HostCase
 from tests.faults.hosts import EFFECTS, SERVICE, STATE, HostStage
 from tests.faults.publisher import Order
-from tests.faults.subjects import CONCURRENCY, HOSTS, LONG, SHORT
+from tests.faults.subjects import CONCURRENCY, HELD, HOSTS, LONG, SHORT
 from tests.hosts.lab.brokers import Cluster
 
 ALPHA, BETA = HOSTS
-#: what a worker for short tasks may hold: while a cable is dumb it runs them, and nobody hears of it
-HELD = CONCURRENCY[SHORT] * 4
 RUNNING = CONCURRENCY[SHORT] + CONCURRENCY[LONG]
 PARTITION_SECONDS = 60.0
 FULL_SECONDS = 15.0
@@ -94,7 +92,7 @@ CASES = (
         name="rolling restart of a three-node cluster",
         act=rolling_restart,
         # Each node that stops may have both workers' tasks.
-        reruns=3 * CONCURRENCY[SHORT] * len(HOSTS),
+        reruns=3 * HELD * len(HOSTS),
     ),
     HostCase(name="host power-off and boot", act=power, reruns=RUNNING),
     HostCase(name="disk full on a worker host for 15 s", act=full_disk, reruns=0),

@@ -6,10 +6,10 @@ from contextlib import AbstractContextManager
 
 from tests.faults.brokers import FaultyBroker
 from tests.faults.case import Case
-from tests.faults.processes import under_way
+from tests.faults.processes import SLOW_STREAM, under_way
 from tests.faults.publisher import Order
 from tests.faults.stage import Stage
-from tests.faults.subjects import CONCURRENCY, HOSTS, LONG, SHORT
+from tests.faults.subjects import HELD, HOSTS, LONG
 
 #: longer than the 15 s that a sender of the fleet waits
 ALARM_SECONDS = 20.0
@@ -17,7 +17,6 @@ AWAY_SECONDS = 20.0
 LONG_SECONDS = 60.0
 #: the least at which channels that hold a message are looked at for certain while the task runs
 TIMEOUT_SECONDS, OUTLASTING_SECONDS = 5.0, 20.0
-RUNNING = CONCURRENCY[SHORT] * len(HOSTS)
 
 
 def pause(seconds: float) -> None:
@@ -50,7 +49,7 @@ def alarm(raise_it: Callable[[FaultyBroker], AbstractContextManager[None]]) -> C
     """Return the act in which the broker stops reading from publishers for a while."""
 
     def act(stage: Stage, broker: FaultyBroker) -> None:
-        under_way(stage)
+        under_way(stage, stream=SLOW_STREAM)
         with raise_it(broker):
             pause(ALARM_SECONDS)
         stage.over()
@@ -68,13 +67,13 @@ def consumer_timeout(stage: Stage, broker: FaultyBroker) -> None:
         )
         stage.await_runs(1)
         stage.until(lambda: any(run.has_ended for run in stage.runs()), "a task should end", seconds=90)
-        stage.over()
+        stage.over(is_publishing=False)
         # Within the limit still: whoever starts the task again is seen.
         stage.await_quiet(seconds=90)
 
 
 CASES = (
-    Case(name="broker kill -9 and restart", act=kill_broker, reruns=RUNNING),
+    Case(name="broker kill -9 and restart", act=kill_broker, reruns=HELD * len(HOSTS)),
     Case(name="broker away 20 s during a 60 s task", act=broker_away, reruns=0, settle_seconds=180),
     Case(name="memory alarm for 20 s", act=alarm(lambda broker: broker.memory_alarm()), reruns=0),
     Case(name="disk alarm for 20 s", act=alarm(lambda broker: broker.disk_alarm()), reruns=0),

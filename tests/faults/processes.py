@@ -13,12 +13,14 @@ from tests.faults.subjects import CONCURRENCY, SHORT
 STREAM = (Order(task="faults.work", args=(0.02,), count=1000, rate=100),) * 2
 #: when a quarter of them have begun, publishers still have more than half to send
 UNDERWAY = 500
+#: the same at a slower pace, for what takes longer
+SLOW_STREAM = (Order(task="faults.work", args=(0.02,), count=1000, rate=30),) * 2
 
 
-def under_way(stage: Stage) -> None:
+def under_way(stage: Stage, *, stream: tuple[Order, ...] = STREAM) -> None:
     """Start two workers and the stream, and return when work flows."""
     stage.start()
-    stage.publish(*STREAM)
+    stage.publish(*stream)
     stage.await_runs(UNDERWAY)
 
 
@@ -49,7 +51,7 @@ def kills_itself(stage: Stage, broker: FaultyBroker) -> None:
     stage.start()
     stage.publish(Order(task="faults.kill", count=1), *STREAM)
     stage.await_published()
-    stage.over()
+    stage.over(is_publishing=False)
 
 
 def stop(*signals: signal.Signals) -> Case:
@@ -69,7 +71,7 @@ def stop(*signals: signal.Signals) -> Case:
             stage.until(lambda: _heeds(worker.child), "the signal should be heeded", seconds=15)
         stage.until(lambda: not worker.child.is_alive(), "the worker should end", seconds=60)
         stage.died(worker.host, pids)
-        stage.over()
+        stage.over(is_publishing=False)
 
     # A worker that drains stops nothing; a second signal stops what runs.
     is_drain = signals == (signal.SIGTERM,)

@@ -99,9 +99,14 @@ class Stage:
         """Note that ``pids`` (all of the host by default) have been ended."""
         self.deaths.append(Death(host=host, at=time.time(), pids=pids))
 
-    def over(self) -> None:
-        """Note that the cause of the fault is gone: from now on recovery counts."""
+    def over(self, *, is_publishing: bool = True) -> None:
+        """Note that the cause of the fault is gone: from now on recovery counts.
+
+        Raises StageFailed when the publishers had come to their end before, so that nothing was shown.
+        """
         self._over_at = time.time()
+        if is_publishing and all(process.poll() is not None for process in self._publishers):
+            raise StageFailed(f"the publishers had ended before the fault; {self.directory}")
 
     def runs(self) -> tuple[Run, ...]:
         """Return what the tasks have done so far."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fleet.daemons.process import Command, free_ports
+from fleet.worker.settings import SHORT_PREFETCH
 from tests.broker import BrokerVhost
 from tests.faults import plain
 from tests.servers import answers_ok, clean_environ, ready_urls
@@ -17,6 +18,9 @@ HOSTS = ("alpha", "beta")
 SHORT, LONG = "short", "long"
 #: children of a worker for short tasks, and for long ones
 CONCURRENCY = {SHORT: 2, LONG: 1}
+#: messages that a worker of the fleet for short tasks may hold: some run, of some the broker has heard the
+#: acknowledgement and not yet kept it
+HELD = CONCURRENCY[SHORT] * SHORT_PREFETCH
 
 
 class Subject(Protocol):
@@ -158,16 +162,16 @@ def fleet_body(*, short: str = "", addresses: Mapping[str, str] | None = None) -
     return f"""\
 {tables}
 
-[queues.{SHORT}]
-tasks = ["faults.*"]
-max_runtime = "5m"
-{short}
-
 [queues.{LONG}]
 tasks = ["faults.long"]
 long = true
 per_host = true
 max_runtime = "10m"
+
+[queues.{SHORT}]
+tasks = ["faults.*"]
+max_runtime = "5m"
+{short}
 
 [workers.{SHORT}]
 hosts = ["*"]

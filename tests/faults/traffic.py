@@ -15,8 +15,8 @@ def retries_in_front(stage: Stage, broker: FaultyBroker) -> None:
     stage.start()
     stage.publish(Order(task="faults.retry", args=(WAIT_SECONDS,), count=WAITING))
     stage.await_runs(WAITING)
-    stage.over()
     stage.publish(Order(task="faults.work", args=(0.02,), count=200, rate=50))
+    stage.over()
 
 
 def poison(stage: Stage, broker: FaultyBroker) -> None:
@@ -27,7 +27,7 @@ def poison(stage: Stage, broker: FaultyBroker) -> None:
         *(Order(task="faults.work", args=(0.02,), count=900, rate=90),) * 2,
     )
     stage.await_published()
-    stage.over()
+    stage.over(is_publishing=False)
 
 
 def full_queue(stage: Stage, broker: FaultyBroker) -> None:
@@ -48,7 +48,7 @@ def unknown_task(stage: Stage, broker: FaultyBroker) -> None:
         *(Order(task="faults.work", args=(0.02,), count=900, rate=90),) * 2,
     )
     stage.await_published()
-    stage.over()
+    stage.over(is_publishing=False)
 
 
 CASES = (
