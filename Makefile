@@ -30,7 +30,7 @@ programs: ## install the client programs that are missing (rsync, ssh client)
 demo: $(STAMP) programs ## run the whole job end to end on a private RabbitMQ, SMTP sink and Prometheus
 	$(BIN)/fleet demo
 
-test: $(STAMP) programs lab-images check ## everything that must hold: check, then contract, integration, host and fault tests
+test: $(STAMP) programs check lab-images ## everything that must hold: check, then contract, integration, host and fault tests
 	$(BIN)/python -m pytest tests/contract tests/integration tests/hosts tests/faults
 
 check: $(STAMP) unit ## formatting, lint, types, unit and architecture tests
@@ -64,7 +64,7 @@ lab-clean: $(STAMP) ## remove the images of the lab
 # A lab needs root; as anybody else its tests are skipped, so nothing is installed for them.
 lab-programs: ## install what a lab needs (debootstrap, systemd-nspawn, ip), as root only
 	@missing=; for p in debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 ssh:openssh-client; do PATH="$$PATH:/usr/sbin:/sbin" command -v "$${p%%:*}" >/dev/null || missing="$$missing $${p##*:}"; done; \
-	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then echo "installing$$missing"; apt-get update -qq && env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then echo "installing$$missing"; apt-get update -qq && env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; fi
 
 lab-images: $(STAMP) lab-programs ## build the images of the hosts that the tests use
 	$(BIN)/python -m tests.hosts

@@ -15,13 +15,13 @@ from fleet.daemons.rabbitmq import RabbitNode
 from tests.broker import BrokerNode, BrokerVhost
 from tests.hosts.lab import Host, HostSpec, Image, Lab
 from tests.hosts.lab.brokers import RELEASES, Cluster, broker_specs
-from tests.hosts.lab.layers import POSTFIX
-from tests.hosts.lab.mirror import machine_suite
-from tests.hosts.lab.system import lab_missing
+from tests.hosts.lab.layers import POSTFIX, POSTGRES, PROMETHEUS
+from tests.hosts.lab.system import lab_missing, machine_suite
 from tests.hosts.lab.wheels import fleet_layer, suite_of_this_python
 
 WORKERS = ("alpha", "beta", "gamma")
 MAIL = "mail"
+SERVICES = "services"
 #: broker hosts by release: three that form a cluster, and one that stands alone
 CLUSTERS = {"3.10": ("mq1", "mq2", "mq3"), "4.0": ("mx1", "mx2", "mx3")}
 SINGLES = {"3.10": "mq", "4.0": "mx"}
@@ -49,9 +49,9 @@ class Clusters:
     def _whole(self, names: tuple[str, ...]) -> Cluster:
         if names not in self._made:
             directory = self.directory / names[0]
-            directory.mkdir(parents=True)
+            directory.mkdir(parents=True, exist_ok=True)
             self._made[names] = Cluster(self.lab, names, directory)
-        self._made[names].boot()
+        self._made[names].mend()
         return self._made[names]
 
 
@@ -60,6 +60,7 @@ def host_specs() -> tuple[HostSpec, ...]:
     plain = Image(suite=suite_of_this_python(), layers=(fleet_layer(),))
     specs = [HostSpec(name=name, image=plain) for name in WORKERS]
     specs.append(HostSpec(name=MAIL, image=Image(suite="bookworm", layers=(POSTFIX,))))
+    specs.append(HostSpec(name=SERVICES, image=Image(suite="bookworm", layers=(PROMETHEUS, POSTGRES))))
     for key, release in RELEASES.items():
         specs += broker_specs((*CLUSTERS[key], SINGLES[key]), release)
     return tuple(specs)

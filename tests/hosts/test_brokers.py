@@ -4,6 +4,7 @@ import secrets
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def cluster_vhost(cluster: Cluster, tmp_path: Path) -> Iterator[BrokerVhost]:
     try:
         yield made
     finally:
-        cluster.await_healthy()
+        cluster.mend()
         made.delete()
 
 
@@ -93,7 +94,7 @@ def test_clients_verify_the_nodes_certificates(cluster: Cluster) -> None:
 def test_a_quorum_queue_outlives_a_killed_node_and_the_node_comes_back(
     cluster: Cluster, cluster_vhost: BrokerVhost
 ) -> None:
-    first, second, third = cluster.nodes
+    _, second, third = cluster.nodes
     with channel(cluster_vhost, confirm_publish=True) as open_channel:
         open_channel.queue_declare("kept", durable=True, auto_delete=False, arguments=QUORUM)
         third.kill()
@@ -104,7 +105,12 @@ def test_a_quorum_queue_outlives_a_killed_node_and_the_node_comes_back(
         )
     third.restart()
     cluster.await_healthy()
-    assert first.api(f"queues/{cluster_vhost.name}/kept")["members"]
+    queue = f"queues/{cluster_vhost.name}/kept"
+    await_that(
+        lambda: len(third.api(queue)["online"]) == 3, "all replicas should be online", timeout_seconds=30
+    )
+    with channel(replace(cluster_vhost, node=third)) as open_channel:
+        assert open_channel.basic_get("kept", no_ack=True).body == "one"
 
 
 def test_the_minority_of_a_partition_pauses_and_serves_again_when_it_heals(cluster: Cluster) -> None:

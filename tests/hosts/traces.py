@@ -1,42 +1,28 @@
-"""What of a lab can be seen on this machine, so that before and after can be compared?"""
+"""What of a lab can be seen on this machine? Of a named one: others may come and go meanwhile."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from tests.hosts.lab.cgroups import PARENT
-from tests.hosts.lab.network import interfaces
+from tests.hosts.lab.network import hardware_address, interfaces, mark
 from tests.hosts.lab.system import cgroup_roots, lab_root
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traces:
-    """Everything that a lab could leave behind."""
-
-    interfaces: frozenset[str]
-    #: mount points in this process's namespace
-    mounts: frozenset[str]
-    cgroups: frozenset[str]
-    #: directories of labs
-    directories: frozenset[str]
-    #: processes whose arguments name a directory of a lab
-    processes: frozenset[str]
-
-
-def observe() -> Traces:
-    """Look at this machine now."""
+def traces(name: str) -> list[str]:
+    """Return everything that is there of the lab ``name``, a line each."""
     labs = lab_root() / "labs"
-    return Traces(
-        interfaces=interfaces(),
-        mounts=frozenset(line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()),
-        cgroups=frozenset(
-            str(path) for root in cgroup_roots() for path in (root / PARENT).glob("**") if path.is_dir()
-        ),
-        directories=frozenset(str(path) for path in labs.glob("[!.]*")),
-        processes=frozenset(_processes_naming(str(labs))),
-    )
+    marked = f"{labs}/{name}"
+    bridges = [one for one in interfaces() if hardware_address(one) == mark(labs / name)]
+    cables = [one for one in interfaces() for bridge in bridges if one.startswith(f"vb-{bridge}-")]
+    groups = [
+        str(path) for root in cgroup_roots() for bridge in bridges for path in (root / PARENT).glob(bridge)
+    ]
+    mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if marked in line]
+    directories = [str(path) for path in labs.glob(name)]
+    return [*bridges, *cables, *groups, *mounts, *directories, *processes_naming(marked)]
 
 
-def _processes_naming(text: str) -> list[str]:
+def processes_naming(text: str) -> list[str]:
+    """Return the processes among whose arguments ``text`` stands: number and arguments."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -148,6 +148,11 @@ class Walk:
         """Return how often ``task`` was started on ``host`` since it booted, by the log of its workers."""
         return host.journal("fleet-workers.service").count(f"event=task_received task={task} ")
 
+    def is_connected(self, host: Host) -> bool:
+        """Tell whether the broker holds connections from ``host``, living or not."""
+        rows = self.cluster.nodes[0].api("connections")
+        return rows is None or any(row.get("peer_host") == host.address for row in rows)
+
     def waiting(self) -> dict[str, int]:
         """Return how many messages each queue of the fleet holds; streams left out."""
         rows = self.cluster.nodes[0].api(f"queues/{self.vhost}") or []
@@ -223,7 +228,7 @@ def _install(walk: Walk, host: Host, wheel: Path) -> None:
     for place in ("/srv/data", "/srv/backup"):
         host.run("install", "-d", "-o", "fleet", "-m", "0700", place)
     host.put("/srv/data/name", host.name, owner="fleet")
-    host.put("/srv/data/bulk", os.urandom(3_000_000), owner="fleet")
+    host.put("/srv/data/bulk", os.urandom(9_000_000), owner="fleet")
     host.put("/etc/systemd/system/fleet-workers.service", UNIT)
     host.run("systemctl", "enable", "--now", "fleet-workers.service")
 

@@ -10,8 +10,7 @@ import click
 
 from fleet.errors import FleetError
 from tests.hosts.lab.brokers import RELEASES
-from tests.hosts.lab.cgroups import ControlGroup
-from tests.hosts.lab.claims import Record, records, sweep
+from tests.hosts.lab.claims import Record, down_command, records, swept
 from tests.hosts.lab.images import built, forget
 from tests.hosts.lab.keeper import WORKERS, Shape, keep, start_keeper, stop_keeper
 from tests.hosts.lab.system import LabFailed, lab_root, require_lab
@@ -55,6 +54,8 @@ def _shape(command: Command) -> Command:
 def up(**shape: Any) -> None:
     """Start a lab that goes on running, and say how to use it."""
     require_lab()
+    if not shape["brokers"] and not shape["workers"]:
+        raise click.UsageError("a lab needs at least one host: give `--brokers` or `--workers`")
     start_keeper(Shape(**shape), click.echo)
 
 
@@ -72,6 +73,7 @@ main.add_command(keep_, "keep")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON record.")
 def status(as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
     """Show the labs that run, the memory of each host, and the images."""
+    require_lab()
     labs = [_lab(record) for record, is_alive in records(lab_root()) if is_alive]
     report = {"labs": labs, "images": built()}
     if as_json:
@@ -95,25 +97,26 @@ def down(name: str) -> None:
     """End a lab, and sweep away what killed ones left behind."""
     require_lab()
     click.echo(f"lab `{name}` is gone" if stop_keeper(name) else f"no lab named `{name}` is running")
-    sweep(lab_root(), report=click.echo)
+    with swept(lab_root(), report=click.echo):
+        pass
 
 
 @main.command()
 def clean() -> None:
     """Remove the images; the next lab builds them again."""
     require_lab()
-    sweep(lab_root(), report=click.echo)
-    running = [record.name for record, _ in records(lab_root())]
-    if running:
-        raise LabFailed(f"lab `{running[0]}` stands on the images", hint=f"make lab-down NAME={running[0]}")
-    freed = forget()
+    with swept(lab_root(), report=click.echo):
+        running = [record.name for record, _ in records(lab_root())]
+        if running:
+            raise LabFailed(f"lab `{running[0]}` stands on the images", hint=down_command(running[0]))
+        freed = forget()
     click.echo(f"removed {freed / 1e6:.0f} MB of images")
 
 
 def _lab(record: Record) -> dict[str, Any]:
     hosts = []
     for name, address in record.hosts.items():
-        group = ControlGroup(f"{record.name}/{name}")
+        group = record.group(name)
         memory = group.memory_bytes()
         hosts.append({"name": name, "address": address, "is_on": bool(group.pids()), "memory_bytes": memory})
     return {"name": record.name, "owner": record.owner, "hosts": hosts}

@@ -33,10 +33,10 @@ from tests.hosts.lab.broker_files import (
 from tests.hosts.lab.host import Host, HostSpec
 from tests.hosts.lab.lab import Lab
 from tests.hosts.lab.layers import RABBITMQ, Image
-from tests.hosts.lab.system import await_that
+from tests.hosts.lab.system import LabFailed, await_that
 
 HEALTH_SECONDS = 90.0
-BOOT_SECONDS = 180.0
+BOOT_SECONDS = 150.0
 ALARM_SECONDS = 30.0
 #: what the nodes are configured with, and return to after an alarm
 MEMORY_LIMIT, DISK_LIMIT = "1GB", "50MB"
@@ -132,7 +132,7 @@ class Broker:
     def kill(self) -> None:
         """Kill the broker at once; its host goes on, and the broker stays dead until ``restart``."""
         self.host.console("systemctl", "kill", "--signal=KILL", UNIT)
-        await_that(lambda: not self._is_active(), f"{self.name} should be dead", timeout_seconds=30)
+        await_that(lambda: not self.is_active, f"{self.name} should be dead", timeout_seconds=30)
 
     def stop(self) -> None:
         """Stop the broker in order."""
@@ -196,7 +196,9 @@ class Broker:
             timeout_seconds=ALARM_SECONDS,
         )
 
-    def _is_active(self) -> bool:
+    @property
+    def is_active(self) -> bool:
+        """Tell whether systemd thinks that the broker runs, or is about to."""
         state = self.host.console("systemctl", "is-active", UNIT, check=False).strip()
         return state not in {"failed", "inactive"}
 
@@ -241,15 +243,32 @@ class Cluster:
         self._lab.boot(*self.names, timeout_seconds=BOOT_SECONDS)
         self.await_healthy()
 
-    def await_healthy(self) -> None:
-        """Return once every node sees every node running. Raises LabFailed."""
+    @property
+    def is_healthy(self) -> bool:
+        """Tell whether every node sees every node running."""
         wanted = frozenset(node.name for node in self.nodes)
-        for node in self.nodes:
-            await_that(
-                lambda node=node: node.running_nodes() == wanted,  # type: ignore[misc]
-                f"{node.name} should see {', '.join(sorted(wanted))}",
-                timeout_seconds=HEALTH_SECONDS,
+        return all(node.running_nodes() == wanted for node in self.nodes)
+
+    def await_healthy(self) -> None:
+        """Return once every node sees every node running. Raises LabFailed with what each one sees."""
+        try:
+            await_that(lambda: self.is_healthy, "the cluster should be whole", timeout_seconds=HEALTH_SECONDS)
+        except LabFailed as error:
+            seen = "; ".join(
+                f"{node.name} sees {', '.join(sorted(node.running_nodes())) or 'nothing'}"
+                for node in self.nodes
             )
+            raise LabFailed(f"{error.message}: {seen}") from error
+
+    def mend(self) -> None:
+        """Undo whatever was done to the nodes and their hosts, and return once the cluster is whole."""
+        self._lab.boot(*self.names, timeout_seconds=BOOT_SECONDS)
+        if not self.is_healthy:
+            self._lab.heal(*self.names)
+            for node in self.nodes:
+                if not node.is_active:
+                    node.restart()
+        self.await_healthy()
 
     def partition(self, minority: Sequence[str], *with_minority: str) -> None:
         """Cut ``minority`` (and the hosts ``with_minority``) off from the other nodes only."""

@@ -8,25 +8,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from fleet.daemons.process import SETPRIV
 from tests.hosts.lab.mirror import apt_configuration, apt_options, mirror
+from tests.hosts.lab.namespaces import ALONE, MORTAL, Overlay
 from tests.hosts.lab.system import LabFailed, call, program_environ
 from tests.hosts.lab.wheels import download_wheels
 
 BUILD_SECONDS = 900
-#: dies with its parent, and everything it started dies with it
-CONTAINED = (
-    *(SETPRIV, "--pdeathsig", "KILL", "--"),
-    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
-)
-#: mounts what is named by its arguments, then becomes the command that follows them
-OVER = """\
-set -eu
-mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" "$4"
-mount -t proc proc "$4/proc"
-shift 4
-exec "$@"
-"""
 #: what a package's scripts ask before they start a daemon
 POLICY = "#!/bin/sh\nexit 101\n"
 VENV = "/opt/fleet"
@@ -37,7 +24,7 @@ def build_base(suite: str, packages: tuple[str, ...], work: Path) -> None:
     tree = work / "tree"
     include = f"--include={','.join(packages)}"
     argv = ("debootstrap", "--variant=minbase", include, suite, str(tree), mirror())
-    _contained(argv, work)
+    _run((*MORTAL, *ALONE, *argv), work)
     for key in (tree / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
     # Each host has an identity of its own.
@@ -51,50 +38,48 @@ def build_base(suite: str, packages: tuple[str, ...], work: Path) -> None:
 def build_packages(packages: tuple[str, ...], lowers: tuple[Path, ...], work: Path) -> None:
     """Make ``work/tree`` what installing ``packages`` adds to the layers ``lowers`` (topmost first)."""
     tree = work / "tree"
+    overlay = _overlay(lowers, work)
     policy = tree / "usr/sbin/policy-rc.d"
-    policy.parent.mkdir(parents=True)
+    policy.parent.mkdir(parents=True, exist_ok=True)
     policy.write_text(POLICY, encoding="utf-8")
     policy.chmod(0o755)
     configuration = work / "apt.conf"
     configuration.write_text(apt_configuration(), encoding="utf-8")
-    apt = ("env", f"APT_CONFIG={configuration}", "apt-get", *apt_options(work / "mounted"))
-    _inside(lowers, work, (*apt, "update"))
-    _inside(lowers, work, (*apt, "install", "-y", *packages))
+    apt = ("env", f"APT_CONFIG={configuration}", "apt-get", *apt_options(overlay.mounted))
+    _run(overlay.beside(*apt, "update"), work)
+    _run(overlay.beside(*apt, "install", "-y", "--", *packages), work)
     policy.unlink()
     _forget_downloads(tree)
 
 
 def build_python(requirements: str, lowers: tuple[Path, ...], work: Path) -> None:
     """Make ``work/tree`` a virtual environment at /opt/fleet with ``requirements``, installed from wheels."""
+    overlay = _overlay(lowers, work)
     wheels = work / "wheels"
     download_wheels(requirements, wheels)
     shipped = work / "tree/opt/wheels"
-    shipped.parent.mkdir(parents=True)
+    shipped.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(wheels, shipped)
-    chroot = ("chroot", str(work / "mounted"))
     offline = ("--no-index", "--find-links", "/opt/wheels", "--require-hashes")
     pip = (f"{VENV}/bin/pip", "install", "--no-cache-dir", "--no-deps", "--quiet", *offline)
-    _inside(lowers, work, (*chroot, "python3", "-m", "venv", VENV))
-    _inside(lowers, work, (*chroot, *pip, "--requirement", "/opt/wheels/requirements.txt"))
+    _run(overlay.within("python3", "-m", "venv", VENV), work)
+    _run(overlay.within(*pip, "--requirement", "/opt/wheels/requirements.txt"), work)
     shutil.rmtree(shipped)
     shutil.rmtree(wheels)
 
 
-def _inside(lowers: tuple[Path, ...], work: Path, argv: tuple[str, ...]) -> None:
-    """Run ``argv`` while ``work/tree`` lies over ``lowers`` at ``work/mounted``."""
-    places = [work / name for name in ("tree", "overlay", "mounted")]
-    for place in places:
-        place.mkdir(exist_ok=True)
-    over = ("sh", "-c", OVER, "sh", ":".join(map(str, lowers)), *map(str, places))
-    _contained((*over, *argv), work)
+def _overlay(lowers: tuple[Path, ...], work: Path) -> Overlay:
+    made = Overlay(lowers=lowers, upper=work / "tree", work=work / "overlay", mounted=work / "mounted")
+    made.create()
+    return made
 
 
-def _contained(argv: tuple[str, ...], work: Path) -> None:
+def _run(argv: tuple[str, ...], work: Path) -> None:
     log = work / "build.log"
     with log.open("ab") as output:
         try:
             subprocess.run(
-                (*CONTAINED, *argv),
+                argv,
                 env=program_environ(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

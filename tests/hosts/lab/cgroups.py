@@ -8,6 +8,8 @@ each other's way, which would otherwise all manage the same group.)
 import os
 import select
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from tests.hosts.lab.system import LabFailed, await_that, cgroup_roots
@@ -17,7 +19,7 @@ END_SECONDS = 30
 
 
 class ControlGroup:
-    """The group of ``name`` (such as ``lab/alpha``) in every hierarchy that systemd uses."""
+    """The group of ``name`` (such as ``flab0/alpha``) in every hierarchy that systemd uses."""
 
     def __init__(self, name: str) -> None:
         self._directories = tuple(root / PARENT / name for root in cgroup_roots())
@@ -30,6 +32,9 @@ class ControlGroup:
     def create(self) -> None:
         """Make the group, if it does not exist."""
         for directory in self._directories:
+            # Another lab's end may remove the empty parent between two steps.
+            with suppress(FileNotFoundError):
+                directory.mkdir(parents=True, exist_ok=True)
             directory.mkdir(parents=True, exist_ok=True)
 
     def pids(self) -> list[int]:
@@ -57,35 +62,24 @@ class ControlGroup:
                 if not changed:
                     raise LabFailed(f"processes {self.pids()} would not end")
 
-    def delete(self) -> None:
-        """Remove the group and those below, which must be empty; and the lab's parent group, if it is."""
+    def end(self) -> None:
+        """Kill everything in it and remove it, with the groups below; whatever enters meanwhile, too."""
         for directory in self._directories:
-            for below in sorted((path for path in directory.rglob("*") if path.is_dir()), reverse=True):
-                _remove(below)
-            _remove(directory)
-        for root in cgroup_roots():
-            for above in (*self._above(root), root / PARENT):
-                _remove_if_empty(above)
+            gone = partial(self._is_gone, directory)
+            await_that(gone, f"{directory} should go", timeout_seconds=END_SECONDS)
+            _is_removed(directory.parent)
 
-    def _above(self, root: Path) -> list[Path]:
-        return [
-            parent
-            for directory in self._directories
-            if directory.is_relative_to(root)
-            for parent in directory.parents
-            if parent.is_relative_to(root / PARENT)
-        ]
+    def _is_gone(self, directory: Path) -> bool:
+        self.kill()
+        for below in sorted((path for path in directory.rglob("*") if path.is_dir()), reverse=True):
+            _is_removed(below)
+        return _is_removed(directory)
 
 
-def groups(lab: str) -> list[str]:
-    """Return the names of the groups that exist for ``lab``, such as ``lab/alpha``."""
-    found = {
-        f"{lab}/{path.name}"
-        for root in cgroup_roots()
-        for path in (root / PARENT / lab).glob("*")
-        if path.is_dir()
-    }
-    return sorted(found)
+def groups(bridge: str) -> list[str]:
+    """Return the hosts of the lab with ``bridge`` that have control groups."""
+    found = (root / PARENT / bridge for root in cgroup_roots())
+    return sorted({path.name for directory in found for path in directory.glob("*") if path.is_dir()})
 
 
 def _again(descriptor: int) -> str:
@@ -100,15 +94,8 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def _remove(directory: Path) -> None:
-    if directory.exists():
-        # A killed process lingers in the older hierarchy for a moment after it has left the newer one.
-        await_that(
-            lambda: _remove_if_empty(directory), f"{directory} should be empty", timeout_seconds=END_SECONDS
-        )
-
-
-def _remove_if_empty(directory: Path) -> bool:
+def _is_removed(directory: Path) -> bool:
+    """Remove an empty group; return whether it is gone."""
     try:
         directory.rmdir()
     except FileNotFoundError:

@@ -8,19 +8,22 @@ it away.
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from fleet.daemons.process import silent
 from tests.hosts.lab.cgroups import ControlGroup, groups
-from tests.hosts.lab.locks import locked, try_lock
+from tests.hosts.lab.locks import is_held, locked, try_lock
 from tests.hosts.lab.network import SLOTS, Network, interfaces, subnet_is_free
-from tests.hosts.lab.system import LabFailed, call
+from tests.hosts.lab.system import LabFailed, await_that, call
 
 CLAIM_SECONDS = 120
+REMOVE_SECONDS = 20
+LOOK_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +36,17 @@ class Record:
     owner: int
     #: address of each host by name
     hosts: dict[str, str]
+    #: made to go on running after the command that started it
+    is_kept: bool = False
 
     @property
     def network(self) -> Network:
         """Its wiring."""
         return Network(self.slot)
+
+    def group(self, host: str) -> ControlGroup:
+        """Return the control group of ``host``."""
+        return ControlGroup(f"{self.network.bridge}/{host}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,62 +69,120 @@ class Claim:
             self.lock.close()
 
 
-def claim(name: str, hosts: tuple[str, ...], root: Path, *, report: Callable[[str], None] = silent) -> Claim:
+def claim(
+    name: str,
+    hosts: tuple[str, ...],
+    root: Path,
+    *,
+    is_kept: bool = False,
+    report: Callable[[str], None] = silent,
+) -> Claim:
     """Take ``name`` and a free network for ``hosts``, after sweeping away labs whose owners died.
 
     Raises LabFailed when a living process has that name.
     """
     (root / "labs").mkdir(parents=True, exist_ok=True)
     with locked(_gate(root), timeout_seconds=CLAIM_SECONDS, report=report):
-        sweep_dead(root, report=report)
+        _sweep_dead(root, report)
         directory = root / "labs" / name
         if directory.exists():
             raise LabFailed(
-                f"a lab named `{name}` is running", hint="`make lab-down`, or choose another name"
+                f"a lab named `{name}` is running", hint=f"{down_command(name)}, or choose another name"
             )
-        network = Network(_free_slot(root))
-        addresses = {host: network.address(index) for index, host in enumerate(hosts)}
-        record = Record(name=name, slot=network.slot, owner=os.getpid(), hosts=addresses)
-        # The record comes first: whatever is made after it can be found and swept.
         directory.mkdir(mode=0o700)
-        lock = try_lock(directory / "lock")
-        assert lock is not None
-        (directory / "lab.json").write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
+        lock = _hold(directory / "lock")
+        try:
+            record = _take_network(
+                Record(name=name, slot=0, owner=os.getpid(), hosts={}, is_kept=is_kept), hosts, directory
+            )
+        except BaseException:
+            lock.close()
+            raise
     return Claim(root=root, record=record, lock=lock)
+
+
+def down_command(name: str) -> str:
+    """Return what a person types to end the kept lab ``name``."""
+    return "`make lab-down`" if name == "lab" else f"`make lab-down NAME={name}`"
+
+
+def _hold(path: Path) -> IO[str]:
+    # Somebody who looks may have it for a moment.
+    deadline = time.monotonic() + CLAIM_SECONDS
+    while (lock := try_lock(path)) is None:
+        if time.monotonic() > deadline:
+            raise LabFailed(f"another process holds {path}")
+        time.sleep(LOOK_SECONDS)
+    return lock
+
+
+def _take_network(empty: Record, hosts: tuple[str, ...], directory: Path) -> Record:
+    """Make the first bridge that nobody has; the record is written first, so that it can be swept."""
+    addresses = call("ip", "-o", "-4", "address")
+    for slot in SLOTS:
+        network = Network(slot)
+        if network.bridge in interfaces() or not subnet_is_free(slot, addresses):
+            continue
+        by_name = {host: network.address(index) for index, host in enumerate(hosts)}
+        record = replace(empty, slot=slot, hosts=by_name)
+        (directory / "lab.json").write_text(json.dumps(asdict(record)) + "\n", encoding="utf-8")
+        try:
+            network.create(directory)
+        except LabFailed:
+            # A lab with another root may have been faster; anything else is an error.
+            if network.is_owned_by(directory) or network.bridge not in interfaces():
+                raise
+        else:
+            return record
+    raise LabFailed(
+        f"all {len(SLOTS)} networks for labs are in use", hint="`make lab-status`, `make lab-down`"
+    )
 
 
 def records(root: Path) -> Iterator[tuple[Record, bool]]:
     """Yield each lab and whether its owner lives."""
-    for directory in sorted((root / "labs").glob("[!.]*")):
+    for directory in _directories(root):
         record = _read(directory)
         if record is not None:
-            yield record, not _is_dead(directory)
+            yield record, is_held(directory / "lock")
 
 
-def sweep_dead(root: Path, *, report: Callable[[str], None] = silent) -> None:
-    """Remove what is left of labs whose owners died. The gate must be held."""
-    for directory in sorted((root / "labs").glob("[!.]*")):
-        if _is_dead(directory):
+@contextmanager
+def swept(root: Path, *, report: Callable[[str], None] = silent) -> Iterator[None]:
+    """Let no lab start in the block, before which what is left of labs whose owners died is removed."""
+    (root / "labs").mkdir(parents=True, exist_ok=True)
+    with locked(_gate(root), timeout_seconds=CLAIM_SECONDS, report=report):
+        _sweep_dead(root, report)
+        yield
+
+
+def _directories(root: Path) -> list[Path]:
+    return sorted((root / "labs").glob("[!.]*"))
+
+
+def _sweep_dead(root: Path, report: Callable[[str], None]) -> None:
+    for directory in _directories(root):
+        if not is_held(directory / "lock"):
             report(f"removing what is left of lab `{directory.name}`, whose owner died")
             _sweep(directory, _read(directory))
 
 
-def sweep(root: Path, *, report: Callable[[str], None] = silent) -> None:
-    """Remove what is left of labs whose owners died."""
-    if (root / "labs").exists():
-        with locked(_gate(root), timeout_seconds=CLAIM_SECONDS, report=report):
-            sweep_dead(root, report=report)
-
-
 def _sweep(directory: Path, record: Record | None) -> None:
-    for name in groups(directory.name):
-        group = ControlGroup(name)
-        group.kill()
-        group.delete()
-    if record is not None:
+    # A bridge of that name may be another lab's by now: after this machine booted, or with another root.
+    if record is not None and record.network.is_owned_by(directory):
+        for host in groups(record.network.bridge):
+            record.group(host).end()
+        ControlGroup(record.network.bridge).end()
         record.network.delete()
     _require_unmounted(directory)
-    shutil.rmtree(directory)
+    # A program that its dying owner had started may still write its last file.
+    await_that(lambda: _is_removed(directory), f"{directory} should go", timeout_seconds=REMOVE_SECONDS)
+
+
+def _is_removed(directory: Path) -> bool:
+    with suppress(OSError):
+        shutil.rmtree(directory)
+    return not directory.exists()
 
 
 def _require_unmounted(directory: Path) -> None:
@@ -126,33 +193,11 @@ def _require_unmounted(directory: Path) -> None:
         raise LabFailed(f"something is mounted at {inside[0]}", hint=f"umount -- {inside[0]}")
 
 
-def _is_dead(directory: Path) -> bool:
-    try:
-        handle = try_lock(directory / "lock")
-    except FileNotFoundError:
-        return False
-    if handle is None:
-        return False
-    handle.close()
-    return True
-
-
 def _read(directory: Path) -> Record | None:
     # Killed between making the directory and writing the record, it has made nothing else.
     with suppress(FileNotFoundError, json.JSONDecodeError, TypeError):
         return Record(**json.loads((directory / "lab.json").read_text(encoding="utf-8")))
     return None
-
-
-def _free_slot(root: Path) -> int:
-    taken = {record.slot for record, _ in records(root)}
-    present = interfaces()
-    addresses = call("ip", "-o", "-4", "address")
-    for slot in SLOTS:
-        network = Network(slot)
-        if slot not in taken and network.bridge not in present and subnet_is_free(slot, addresses):
-            return slot
-    raise LabFailed(f"all {len(SLOTS)} networks for labs are in use", hint="make lab-down")
 
 
 def _gate(root: Path) -> Path:

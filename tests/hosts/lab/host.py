@@ -2,15 +2,17 @@
 
 import hashlib
 import shlex
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.hosts.lab.cgroups import ControlGroup
-from tests.hosts.lab.disk import Disk, File
+from tests.hosts.lab.disk import UNPACK, File, archive
 from tests.hosts.lab.layers import Image
 from tests.hosts.lab.machine import Boot, MachinePlan, await_ready
+from tests.hosts.lab.namespaces import Overlay
 from tests.hosts.lab.network import Network
 from tests.hosts.lab.ssh import Keyring
 from tests.hosts.lab.system import LabFailed, program_environ
@@ -59,8 +61,13 @@ class Host:
         #: nothing has run on it since its disk was made
         self.is_fresh = True
         self._place = place
-        self._disk = Disk(place.directory, lowers)
-        self._group = ControlGroup(f"{place.lab}/{spec.name}")
+        self._disk = Overlay(
+            lowers=tuple(lowers),
+            upper=place.directory / "upper",
+            work=place.directory / "work",
+            mounted=place.directory / "mounted",
+        )
+        self._group = ControlGroup(f"{place.network.bridge}/{spec.name}")
         self._boot: Boot | None = None
         self._declared: tuple[File, ...] = ()
         self._make_disk()
@@ -90,8 +97,7 @@ class Host:
         if self.is_on:
             raise LabFailed(f"host `{self.name}` is on")
         self._declared += files
-        for file in files:
-            self._disk.write(file)
+        self._write(files)
 
     def start(self) -> Boot:
         """Switch it on and return the boot, to be awaited. It is killed when the calling thread ends."""
@@ -105,8 +111,7 @@ class Host:
             hostname=self.name,
             machine=network.machine(self._place.index),
             bridge=network.bridge,
-            mount_options=self._disk.options,
-            mounted=self._disk.mounted,
+            disk=self._disk,
             entrances=self._group.entrances,
         )
         self._boot = Boot(plan, self._place.directory)
@@ -174,20 +179,18 @@ class Host:
         timeout_seconds: float = COMMAND_SECONDS,
     ) -> str:
         """Run a command as root without the network, as at a machine's own console; return its stdout."""
+        self._running()
         return self._inside(argv, stdin, check=check, timeout_seconds=timeout_seconds).decode()
 
     def put(self, path: str, content: bytes | str | Path, *, mode: int = 0o644, owner: str = "root") -> None:
-        """Write a file, whether the host is on or off; directories above it are made."""
+        """Write a file, whether the host is on or off; directories above it are made. Raises LabFailed."""
         data = content.read_bytes() if isinstance(content, Path) else _bytes(content)
-        if not self.is_on:
-            self._disk.write(File(path=path, content=data, mode=mode, owner=owner))
-            return
-        install = ("install", "-D", f"--mode={mode:04o}", f"--owner={owner}", "--", "/dev/stdin", path)
-        self._inside(install, data)
+        self.is_fresh = False
+        self._write([File(path=path, content=data, mode=mode, owner=owner)])
 
     def read(self, path: str) -> bytes:
-        """Return a file's content, whether the host is on or off. Raises LabFailed, FileNotFoundError."""
-        return self._inside(("cat", "--", path), b"") if self.is_on else self._disk.read(path)
+        """Return a file's content, whether the host is on or off. Raises LabFailed when there is none."""
+        return self._inside(("cat", "--", path), b"")
 
     def journal(self, unit: str | None = None) -> str:
         """Return what its systemd logged since it booted, of ``unit`` or of everything."""
@@ -203,11 +206,6 @@ class Host:
         """Return the memory of its processes, of shared pages a fair part each."""
         return self._group.memory_bytes()
 
-    def close(self) -> None:
-        """End it for good."""
-        self.power_off()
-        self._group.delete()
-
     def _running(self) -> Boot:
         if self._boot is None or not self._boot.is_alive:
             raise LabFailed(f"host `{self.name}` is off")
@@ -220,6 +218,8 @@ class Host:
             self._place.network.drop_cable(self._place.index)
 
     def _make_disk(self) -> None:
+        for place in (self._disk.upper, self._disk.work):
+            shutil.rmtree(place, ignore_errors=True)
         self._disk.create()
         identity = hashlib.md5(f"{self._place.lab}/{self.name}".encode(), usedforsecurity=False).hexdigest()
         own = (
@@ -232,9 +232,11 @@ class Host:
             ),
             *self._place.keyring.files(self.name),
         )
-        for file in (*own, *self._declared):
-            self._disk.write(file)
+        self._write((*own, *self._declared))
         self.is_fresh = True
+
+    def _write(self, files: Sequence[File]) -> None:
+        self._inside(UNPACK, archive(files))
 
     def _inside(
         self,
@@ -244,8 +246,12 @@ class Host:
         check: bool = True,
         timeout_seconds: float = COMMAND_SECONDS,
     ) -> bytes:
-        enter = ("nsenter", f"--target={self._running().leader}", "--all", "--", *argv)
-        return self._call(enter, argv, stdin, check=check, timeout_seconds=timeout_seconds)
+        """Run ``argv`` on the host without the network, or on its disk while it is off."""
+        if self.is_on:
+            command: Sequence[str] = ("nsenter", f"--target={self._running().leader}", "--all", "--", *argv)
+        else:
+            command = self._disk.within(*argv)
+        return self._call(command, argv, stdin, check=check, timeout_seconds=timeout_seconds)
 
     def _call(
         self,

@@ -63,13 +63,14 @@ def provide(
 
     Raises LabFailed when no mirror answers or a package does not install.
     """
-    for tree in trees(image, root):
+    wanted = trees(image, root)
+    for tree in wanted:
         if not tree.is_built:
             tree.directory.parent.mkdir(parents=True, exist_ok=True)
             with locked(_lock(tree.directory), timeout_seconds=LOCK_SECONDS, report=report):
                 if not tree.is_built:
                     _build(tree, report)
-    return tuple(tree.root for tree in reversed(trees(image, root)))
+    return tuple(tree.root for tree in reversed(wanted))
 
 
 def _build(tree: Tree, report: Callable[[str], None]) -> None:
@@ -105,8 +106,10 @@ def forget(root: Path | None = None) -> int:
     for path in sorted(((root or lab_root()) / "images").glob("[!.]*")):
         with locked(_lock(path), timeout_seconds=LOCK_SECONDS):
             freed += disk_bytes(path)
-            shutil.rmtree(path)
-        _lock(path).unlink()
+            # Under this name it is not taken for an image, should the removal be interrupted.
+            doomed = path.with_name(f"{path.name.removesuffix('.new')}.new")
+            path.rename(doomed)
+            shutil.rmtree(doomed)
     return freed
 
 

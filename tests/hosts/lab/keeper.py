@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.hosts.lab.broker_files import ADMIN_USER
-from tests.hosts.lab.brokers import RELEASES, Cluster, Release, broker_specs
-from tests.hosts.lab.claims import records
+from tests.hosts.lab.brokers import BOOT_SECONDS, RELEASES, Cluster, Release, broker_specs
+from tests.hosts.lab.claims import down_command, records
 from tests.hosts.lab.host import HostSpec
 from tests.hosts.lab.lab import Lab
 from tests.hosts.lab.layers import Image
@@ -24,6 +24,7 @@ from tests.hosts.lab.system import LabFailed, lab_root
 
 WORKERS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
 END_SECONDS = 90
+ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,22 +95,21 @@ def start_keeper(shape: Shape, relay: Callable[[str], None]) -> None:
 
 def keep(shape: Shape, say: Callable[[str], None]) -> None:
     """Run a lab until SIGTERM or SIGINT; ``say`` is heard until it is up."""
-    ends = {signal.SIGTERM, signal.SIGINT}
-    # Blocked only while waiting: before that, a signal is an interruption that closes the lab.
-    for number in ends:
+    # While it starts, a signal is an interruption that closes the lab.
+    for number in ENDS:
         signal.signal(number, _interrupt)
     started = time.monotonic()
     try:
-        with Lab.start(shape.name, shape.specs(), report=say) as lab:
-            if shape.workers:
-                lab.boot(*shape.worker_names)
-            if shape.brokers:
-                Cluster(lab, shape.broker_names, lab.directory).boot()
+        with Lab.start(shape.name, shape.specs(), is_kept=True, report=say) as lab:
+            cluster = Cluster(lab, shape.broker_names, lab.directory) if shape.brokers else None
+            lab.boot(timeout_seconds=BOOT_SECONDS)
+            if cluster:
+                cluster.await_healthy()
             for line in how_to(lab, shape, seconds=time.monotonic() - started):
                 say(line)
             _hush()
-            signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-            signal.sigwait(ends)
+            signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+            signal.sigwait(ENDS)
     except KeyboardInterrupt:
         return
 
@@ -119,22 +119,31 @@ def how_to(lab: Lab, shape: Shape, *, seconds: float) -> list[str]:
     memory = sum(host.memory_bytes() for host in lab.hosts)
     lines = [f"lab `{lab.name}` is up: {shape.title}; {seconds:.0f} s, {memory / 1e9:.2f} GB", ""]
     lines += [f"  {host.name:<8} {host.address}" for host in lab.hosts]
-    lines += ["", f"  log in            ssh -F {lab.keyring.config} {lab.hosts[0].name}"]
-    first = lab.hosts[0]
-    lines += [f"  pull its cable    ip link set {first.cable} down   (and up again)"]
+    host = lab[(*shape.worker_names, *shape.broker_names)[0]]
+    lines += ["", f"  log in            ssh -F {host.ssh_config} {host.name}"]
+    lines += [f"  pull its cable    ip link set {host.cable} down   (and up again)"]
     if shape.brokers:
         node = lab[shape.broker_names[0]]
         lines += [f"  HTTP API          http://{node.address}:15672 as {ADMIN_USER}"]
         lines += [f"  its password      {lab.directory}/admin.password"]
         lines += [f"  rabbitmqctl       {lab.directory}/rabbitmqctl-{node.name} cluster_status"]
-    return [*lines, "  how it is         make lab-status", "  end it            make lab-down"]
+    end = down_command(lab.name).strip("`")
+    return [*lines, "  how it is         make lab-status", f"  end it            {end}"]
 
 
 def stop_keeper(name: str) -> bool:
     """End the lab ``name`` in order and return whether there was one. Raises LabFailed."""
     for record, is_alive in records(lab_root()):
         if record.name == name and is_alive:
-            pidfd = os.pidfd_open(record.owner)
+            if not record.is_kept:
+                raise LabFailed(
+                    f"lab `{name}` belongs to process {record.owner}, which ends it itself",
+                    hint="end that process, such as a test run",
+                )
+            try:
+                pidfd = os.pidfd_open(record.owner)
+            except ProcessLookupError:
+                return True
             try:
                 signal.pidfd_send_signal(pidfd, signal.SIGTERM)
                 _await_end(pidfd, record.owner)
@@ -155,6 +164,9 @@ def _options(shape: Shape) -> Sequence[str]:
 
 
 def _interrupt(number: int, frame: object) -> None:
+    # Once is enough: a second one must not interrupt the cleaning up.
+    for one in ENDS:
+        signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -1,6 +1,5 @@
 """How do hosts become a lab, and how does it end without a trace?"""
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +7,6 @@ from types import TracebackType
 from typing import Self
 
 from fleet.daemons.process import silent
-from tests.hosts.lab.cgroups import ControlGroup
 from tests.hosts.lab.claims import Claim, claim
 from tests.hosts.lab.host import BOOT_SECONDS, Host, HostSpec, Place
 from tests.hosts.lab.images import provide
@@ -17,7 +15,8 @@ from tests.hosts.lab.network import Network
 from tests.hosts.lab.ssh import Keyring
 from tests.hosts.lab.system import LabFailed, lab_root, require_lab
 
-#: short, for sockets below the lab's directory have 108 bytes for their whole path
+#: bytes that the path of a socket may have
+SOCKET_PATH = 107
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 
 
@@ -43,22 +42,23 @@ class Lab:
         specs: Sequence[HostSpec],
         *,
         root: Path | None = None,
+        is_kept: bool = False,
         report: Callable[[str], None] = silent,
     ) -> Self:
-        """Take a name and a network. No host is on yet.
+        """Take a name and a network. No host is on yet. ``is_kept`` says that a person may end it.
 
         Raises LabMissing (this machine cannot carry a lab), LabFailed (name in use).
         """
         require_lab()
         names = tuple(spec.name for spec in specs)
+        _require_short(root or lab_root(), name, names)
         for one in (name, *names):
             if not NAME.fullmatch(one):
                 raise LabFailed(f"`{one}` is no name for a lab or host: lower case letters, digits and `-`")
-        held = claim(name, names, root or lab_root(), report=report)
+        held = claim(name, names, root or lab_root(), is_kept=is_kept, report=report)
         lab = cls(held, specs, report)
         try:
             lab.keyring.create(held.record.hosts)
-            lab.network.create()
         except BaseException:
             lab.close()
             raise
@@ -118,10 +118,11 @@ class Lab:
 
     def close(self) -> None:
         """End every host at once and remove everything but the images."""
-        for host in self._hosts.values():
-            host.close()
-        ControlGroup(self.name).delete()
-        self._held.release()
+        try:
+            for host in self._hosts.values():
+                host.power_off()
+        finally:
+            self._held.release()
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +141,7 @@ class Lab:
         return "\n".join([*rows, *(f"{address} {name}" for name, address in self._addresses.items())]) + "\n"
 
 
-def test_name() -> str:
-    """Return a name for the lab of this test run, which no other run has."""
-    return f"test-{os.getpid()}"
+def _require_short(root: Path, name: str, hosts: Sequence[str]) -> None:
+    longest = max((len(host) for host in hosts), default=0)
+    if len(str(root / "labs" / name / "hosts")) + longest + len("//notify") > SOCKET_PATH:
+        raise LabFailed(f"{root} is too long a path for a lab's sockets", hint="set FLEET_LAB_CACHE")

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.hosts.lab.mirror import SUITES
-from tests.hosts.lab.system import LabFailed
+from tests.hosts.lab.system import SUITES, LabFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,9 +31,22 @@ def locked(path: Path, *, timeout_seconds: float, report: Callable[[str], None] 
 
 def try_lock(path: Path) -> IO[str] | None:
     """Return the open lock file if nobody else holds it; it is held until closed."""
+    return _flock(path, fcntl.LOCK_EX)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether somebody holds the lock file ``path``; lookers do not disturb each other."""
+    handle = _flock(path, fcntl.LOCK_SH)
+    if handle is None:
+        return True
+    handle.close()
+    return False
+
+
+def _flock(path: Path, kind: int) -> IO[str] | None:
     handle = path.open("a")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         handle.close()
         return None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.daemons.process import Child, Command, silent
+from tests.hosts.lab.namespaces import Overlay
 from tests.hosts.lab.system import LabFailed, program_environ
 
 #: enters the control groups named first, up to `--`, then becomes what follows
@@ -23,15 +24,6 @@ while [ "$1" != -- ]; do echo 0 > "$1"; shift; done
 shift
 exec "$@"
 """
-#: $1 mount options, $2 mount point; then becomes what follows
-MOUNT = """\
-set -eu
-mount -t overlay overlay -o "$1" "$2"
-shift 2
-exec "$@"
-"""
-#: ends with its parent, and takes everything inside along; mounts are seen by nobody else
-ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 CONTAINER = (
     "systemd-nspawn",
     "--quiet",
@@ -58,8 +50,7 @@ class MachinePlan:
     #: nspawn's own name for it, of which the name of the cable follows
     machine: str
     bridge: str
-    mount_options: str
-    mounted: Path
+    disk: Overlay
     #: files of control groups to enter
     entrances: tuple[str, ...]
 
@@ -68,13 +59,12 @@ class MachinePlan:
         """The command that becomes the host."""
         container = (
             *CONTAINER,
-            f"--directory={self.mounted}",
+            f"--directory={self.disk.mounted}",
             f"--machine={self.machine}",
             f"--hostname={self.hostname}",
             f"--network-bridge={self.bridge}",
         )
-        mount = ("sh", "-c", MOUNT, "sh", self.mount_options, str(self.mounted))
-        return ("sh", "-c", ENTER, "sh", *self.entrances, "--", *ALONE, *mount, *container)
+        return ("sh", "-c", ENTER, "sh", *self.entrances, "--", *self.disk.around(container))
 
 
 class Boot:

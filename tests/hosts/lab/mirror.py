@@ -5,16 +5,7 @@ The mirror is the one that apt uses here, with apt's own settings for reaching i
 
 from pathlib import Path
 
-from tests.hosts.lab.system import LabFailed, call
-
-SUITES = ("bookworm", "trixie")
-
-
-def machine_suite() -> str:
-    """Return the code name of this machine's own Debian release, such as ``bookworm``."""
-    lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
-    fields = dict(line.split("=", 1) for line in lines if "=" in line)
-    return fields.get("VERSION_CODENAME", "").strip('"')
+from tests.hosts.lab.system import LabFailed, call, machine_suite
 
 
 def mirror() -> str:

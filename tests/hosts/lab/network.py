@@ -5,6 +5,7 @@ come from 198.18.0.0/15, which RFC 2544 sets aside for test networks, so that no
 shadowed.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,18 @@ class Network:
         """Return the interface of this machine that ends in the lab's host number ``index``."""
         return f"vb-{self.machine(index)}"
 
-    def create(self) -> None:
-        """Make the bridge. Raises LabFailed."""
-        call("ip", "link", "add", "name", self.bridge, "type", "bridge")
+    def create(self, owner: Path) -> None:
+        """Make the bridge, marked as that of ``owner``. Raises LabFailed when there is one of that name."""
+        call("ip", "link", "add", "name", self.bridge, "address", mark(owner), "type", "bridge")
         call("ip", "address", "add", f"{self.control_address}/24", "dev", self.bridge)
         call("ip", "link", "set", "dev", self.bridge, "up")
 
+    def is_owned_by(self, owner: Path) -> bool:
+        """Tell whether there is a bridge, and it is marked as that of ``owner``."""
+        return hardware_address(self.bridge) == mark(owner)
+
     def delete(self) -> None:
-        """Remove the bridge and whatever cables are left, if they exist."""
+        """Remove the bridge and whatever cables are left."""
         for name in interfaces():
             if name == self.bridge or name.startswith(f"vb-{self.bridge}-"):
                 _delete(name)
@@ -74,6 +79,21 @@ class Network:
             f"cable {self.cable(index)} should go",
             timeout_seconds=LINK_SECONDS,
         )
+
+
+def mark(owner: Path) -> str:
+    """Return the hardware address for the bridge of the lab in ``owner``: a mark made with it at once."""
+    digest = hashlib.sha256(str(owner).encode()).hexdigest()
+    # The second bit of the first byte says that nobody assigned it.
+    return ":".join(("02", *(digest[at : at + 2] for at in range(0, 10, 2))))
+
+
+def hardware_address(interface: str) -> str | None:
+    """Return the hardware address of ``interface``, if there is one of that name."""
+    try:
+        return Path("/sys/class/net", interface, "address").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
 
 
 def interfaces() -> frozenset[str]:

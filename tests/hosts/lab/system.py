@@ -21,8 +21,10 @@ PROGRAMS = {
     "unshare": "util-linux",
     "setpriv": "util-linux",
 }
+#: what images are built of
+SUITES = ("bookworm", "trixie")
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.1
 
 
 class LabFailed(FleetError):
@@ -49,9 +51,22 @@ def lab_missing() -> str | None:
     absent = sorted({PROGRAMS[name] for name in PROGRAMS if shutil.which(name, path=SEARCH_PATH) is None})
     if absent:
         return f"a lab of hosts needs Debian's {', '.join(absent)}"
-    if not cgroup_roots():
-        return "a lab of hosts needs control groups, version 2 or hybrid, and none is mounted"
+    roots = cgroup_roots()
+    if not roots or not all(os.access(root, os.W_OK) for root in roots):
+        return "a lab of hosts needs writable control groups, version 2 or hybrid"
+    if machine_suite() not in SUITES:
+        return f"a lab of hosts is built on Debian {' or '.join(SUITES)}, and this is `{machine_suite()}`"
+    probe = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--", "true")
+    if subprocess.run(probe, env=program_environ(), capture_output=True, check=False).returncode:
+        return "a lab of hosts needs the right to mount (CAP_SYS_ADMIN)"
     return None
+
+
+def machine_suite() -> str:
+    """Return the code name of this machine's own Debian release, such as ``bookworm``."""
+    lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+    fields = dict(line.split("=", 1) for line in lines if "=" in line)
+    return fields.get("VERSION_CODENAME", "").strip('"')
 
 
 def cgroup_roots() -> tuple[Path, ...]:
@@ -81,7 +96,8 @@ def call(*argv: str, timeout_seconds: float = 60, stdin: str = "") -> str:
     """Run one of the lab's programs and return its stdout. Raises LabFailed with its own reason."""
     try:
         done = subprocess.run(
-            argv,
+            # Not one step more once the lab's owner is dead.
+            ("setpriv", "--pdeathsig", "KILL", "--", *argv),
             env=program_environ(),
             input=stdin,
             capture_output=True,
