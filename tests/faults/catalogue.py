@@ -8,7 +8,7 @@ from tests.faults import network, outages, processes, traffic
 from tests.faults.grounds import Grounds
 from tests.faults.performing import Measured, perform, perform_on_hosts
 from tests.hosts.lab.brokers import RELEASES
-from tests.hosts.lab.mirror import machine_suite
+from tests.hosts.lab.system import machine_suite
 
 BROKER_CASES = (*processes.CASES, *outages.CASES, *traffic.CASES)
 HOST_CASES = network.CASES

@@ -14,7 +14,7 @@ from tests.faults.subjects import HOSTS
 from tests.hosts.fixtures import Clusters, host_specs
 from tests.hosts.lab import Lab
 from tests.hosts.lab.brokers import RELEASES, Cluster
-from tests.hosts.lab.mirror import machine_suite
+from tests.hosts.lab.system import machine_suite
 from tests.hosts.lab.wheels import fleet_wheel
 
 
