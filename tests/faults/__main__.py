@@ -1,6 +1,7 @@
 """``python -m tests.faults``: perform the cases, write the table, and fail where ours went wrong.
 
 ``--only TEXT`` chooses by case, broker and settings; of several all must occur. ``--list`` only shows them.
+Traces and logs of what went wrong are kept, with ``--keep`` all.
 """
 
 import argparse
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
     parser.add_argument("--only", action="append", default=[], metavar="TEXT")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--keep", action="store_true")
     given = parser.parse_args(arguments)
     chosen = [each for each in measurements() if all(text in each.title for text in given.only)]
     if given.list:
@@ -35,16 +37,16 @@ def main(arguments: list[str]) -> int:
     kept = Path(tempfile.mkdtemp(prefix="faults-"))
     (kept / "grounds").mkdir()
     with Grounds(kept / "grounds") as grounds:
-        went_wrong = [each.title for each in chosen if not _measure(each, grounds, kept)]
+        went_wrong = [each.title for each in chosen if not _measure(each, grounds, kept, keep=given.keep)]
     for title in went_wrong:
         print(f"WRONG: {title}", file=sys.stderr)
     shutil.rmtree(kept / "grounds")
-    if not went_wrong:
-        shutil.rmtree(kept)
+    if not any(kept.iterdir()):
+        kept.rmdir()
     return 1 if went_wrong else 0
 
 
-def _measure(each: Measurement, grounds: Grounds, kept: Path) -> bool:
+def _measure(each: Measurement, grounds: Grounds, kept: Path, *, keep: bool) -> bool:
     """Perform one measurement, put its row into the page at once, and tell whether it went well."""
     directory = kept / f"{time.time():.0f}"
     directory.mkdir()
@@ -61,7 +63,7 @@ def _measure(each: Measurement, grounds: Grounds, kept: Path) -> bool:
     print(" | ".join(measured.row.counts), f"in {time.monotonic() - began:.0f} s", flush=True)
     for problem in measured.problems:
         print(f"    {problem}; see {directory}", flush=True)
-    if not measured.problems:
+    if not measured.problems and not keep:
         shutil.rmtree(directory)
     return not measured.problems
 
