@@ -33,7 +33,7 @@ def cable(seconds: float) -> HostCase:
         stage.hosts[BETA].silence()
         time.sleep(seconds)
         stage.hosts[BETA].plug()
-        stage.over()
+        stage.over(host=BETA)
         stage.await_workers()
 
     return HostCase(name=f"cable passes nothing for {seconds:g} s", act=act, reruns=HELD)
@@ -45,7 +45,7 @@ def partition(stage: HostStage, cluster: Cluster) -> None:
     cluster.partition([cluster.names[-1]], BETA)
     time.sleep(PARTITION_SECONDS)
     cluster.heal(BETA)
-    stage.over()
+    stage.over(host=BETA)
     stage.await_workers()
 
 
@@ -65,7 +65,7 @@ def power(stage: HostStage, cluster: Cluster) -> None:
     stage.hosts[BETA].power_off()
     stage.died(BETA)
     stage.hosts[BETA].boot()
-    stage.over()
+    stage.over(host=BETA)
     stage.await_workers()
 
 

@@ -59,6 +59,7 @@ class Stage:
     deaths: list[Death] = field(default_factory=list)
     _publishers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     _over_at: float | None = None
+    _hit: str | None = None
 
     def __post_init__(self) -> None:
         shutil.copy(TASKS, self.directory)
@@ -99,12 +100,12 @@ class Stage:
         """Note that ``pids`` (all of the host by default) have been ended."""
         self.deaths.append(Death(host=host, at=time.time(), pids=pids))
 
-    def over(self, *, is_publishing: bool = True) -> None:
-        """Note that the cause of the fault is gone: from now on recovery counts.
+    def over(self, *, is_publishing: bool = True, host: str | None = None) -> None:
+        """Note that the cause of the fault is gone: from now on recovery counts, on ``host`` if one was hit.
 
         Raises StageFailed when the publishers had come to their end before, so that nothing was shown.
         """
-        self._over_at = time.time()
+        self._over_at, self._hit = time.time(), host
         if is_publishing and all(process.poll() is not None for process in self._publishers):
             raise StageFailed(f"the publishers had ended before the fault; {self.directory}")
 
@@ -199,7 +200,8 @@ class Stage:
         queued = letters.ids_in(vhost, self.subject.work_queues())
         tally = count(runs, accepted=self.accepted(), dead_letters=dead, queued=queued, deaths=self.deaths)
         over_at = self._over_at or time.time()
-        return Result(tally=tally, recovered=recovered_seconds(runs, over_at=over_at, given_up=dead))
+        recovered = recovered_seconds(runs, over_at=over_at, given_up=dead, host=self._hit)
+        return Result(tally=tally, recovered=recovered)
 
     def _start(self, kind: str, host: str) -> Worker:
         own = {"FAULTS_HOST": host, "FAULTS_EFFECTS": str(self.directory / f"effects-{host}")}

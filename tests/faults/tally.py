@@ -128,11 +128,13 @@ def count(
     )
 
 
-def recovered_seconds(runs: Iterable[Run], *, over_at: float, given_up: Collection[str]) -> float | None:
+def recovered_seconds(
+    runs: Iterable[Run], *, over_at: float, given_up: Collection[str], host: str | None = None
+) -> float | None:
     """Return how long after the end of the fault work went on, and what it had cut short was done.
 
     None when that never happened. ``over_at``: epoch seconds at which the cause was gone; ``given_up``: ids
-    of tasks that were dead-lettered.
+    of tasks that were dead-lettered; ``host``: where work must go on, anywhere when None.
     """
     known = tuple(runs)
     ends: dict[str, float] = {}
@@ -143,7 +145,9 @@ def recovered_seconds(runs: Iterable[Run], *, over_at: float, given_up: Collecti
     if cut - ends.keys():
         return None
     # Where nothing more was there to begin, what was cut short is all that counts.
-    begun = min((run.began for run in known if run.began >= over_at), default=None)
+    begun = min(
+        (run.began for run in known if run.began >= over_at and host in {None, run.host}), default=None
+    )
     marks = [ends[task_id] for task_id in cut] + ([] if begun is None else [begun])
     return max(0.0, max(marks) - over_at) if marks else None
 

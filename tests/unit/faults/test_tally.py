@@ -156,6 +156,7 @@ def test_recovery_lasts_until_work_goes_on_and_what_was_cut_short_is_done() -> N
     assert recovered_seconds(runs_of(lines), over_at=10, given_up=()) == 7
     assert recovered_seconds(runs_of(lines[:3]), over_at=10, given_up=()) is None
     assert recovered_seconds(runs_of(lines[:3]), over_at=10, given_up=("a",)) == 2
+    assert recovered_seconds(runs_of(lines[1:3]), over_at=10, given_up=(), host="beta") is None
     assert recovered_seconds((), over_at=10, given_up=()) is None
 
 
