@@ -50,8 +50,6 @@ def kills_itself(stage: Stage, broker: FaultyBroker) -> None:
     """Send one task that kills its process each time it runs, among the others."""
     stage.start()
     stage.publish(Order(task="faults.kill", count=1), *STREAM)
-    stage.await_published()
-    stage.over(is_publishing=False)
 
 
 def stop(*signals: signal.Signals) -> Case:

@@ -32,7 +32,7 @@ class Result:
     """What a case came to."""
 
     tally: Tally
-    #: None: what the fault cut short was never done
+    #: seconds; infinity when what the fault cut short was never done, None where nothing was to be mended
     recovered: float | None
 
 
@@ -199,9 +199,10 @@ class Stage:
         dead = letters.ids_in(vhost, self.subject.dead_letter_queues())
         queued = letters.ids_in(vhost, self.subject.work_queues())
         tally = count(runs, accepted=self.accepted(), dead_letters=dead, queued=queued, deaths=self.deaths)
-        over_at = self._over_at or time.time()
-        recovered = recovered_seconds(runs, over_at=over_at, given_up=dead, host=self._hit)
-        return Result(tally=tally, recovered=recovered)
+        if self._over_at is None:
+            return Result(tally=tally, recovered=None)
+        seconds = recovered_seconds(runs, over_at=self._over_at, given_up=dead, host=self._hit)
+        return Result(tally=tally, recovered=seconds)
 
     def _start(self, kind: str, host: str) -> Worker:
         own = {"FAULTS_HOST": host, "FAULTS_EFFECTS": str(self.directory / f"effects-{host}")}

@@ -5,6 +5,7 @@ A row is known by case, broker and settings: measuring it again replaces it, the
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from types import MappingProxyType
 
 from tests.faults.tally import Tally
@@ -37,7 +38,7 @@ def row(case: str, broker: str, settings: str, tally: Tally, recovered: float | 
     """Return the row of one measurement."""
     numbers = (tally.accepted, tally.executed, len(tally.twice), len(tally.in_doubt), tally.dead_lettered)
     lost = f"**{len(tally.lost)}**" if tally.lost else "0"
-    seconds = "never" if recovered is None else f"{recovered:.1f}"
+    seconds = "–" if recovered is None else "never" if recovered == inf else f"{recovered:.1f}"  # noqa: RUF001
     return Row(case=case, broker=broker, settings=settings, counts=(*map(str, numbers), lost, seconds))
 
 

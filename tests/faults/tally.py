@@ -6,6 +6,7 @@ Pure: lines of effects, ids and deaths in, numbers out. No word of the software 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 #: a run that ended this long before its process died had its acknowledgement sent and heard
 SETTLED_SECONDS = 1.0
@@ -53,7 +54,7 @@ class Death:
 
     def _held(self, run: Run) -> float:
         # Without an end it was still running, however long ago it last said so.
-        return 0.0 if run.is_over else float("inf")
+        return 0.0 if run.is_over else inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,11 +131,11 @@ def count(
 
 def recovered_seconds(
     runs: Iterable[Run], *, over_at: float, given_up: Collection[str], host: str | None = None
-) -> float | None:
+) -> float:
     """Return how long after the end of the fault work went on, and what it had cut short was done.
 
-    None when that never happened. ``over_at``: epoch seconds at which the cause was gone; ``given_up``: ids
-    of tasks that were dead-lettered; ``host``: where work must go on, anywhere when None.
+    Infinity when that never happened. ``over_at``: epoch seconds at which the cause was gone; ``given_up``:
+    ids of tasks that were dead-lettered; ``host``: where work must go on, anywhere when None.
     """
     known = tuple(runs)
     ends: dict[str, float] = {}
@@ -143,13 +144,13 @@ def recovered_seconds(
             ends[run.task_id] = max(run.last, ends.get(run.task_id, run.last))
     cut = {run.task_id for run in known if run.began < over_at and not run.is_over} - frozenset(given_up)
     if cut - ends.keys():
-        return None
+        return inf
     # Where nothing more was there to begin, what was cut short is all that counts.
     begun = min(
         (run.began for run in known if run.began >= over_at and host in {None, run.host}), default=None
     )
     marks = [ends[task_id] for task_id in cut] + ([] if begun is None else [begun])
-    return max(0.0, max(marks) - over_at) if marks else None
+    return max(0.0, max(marks) - over_at) if marks else inf
 
 
 def problems(tally: Tally, *, reruns: int) -> tuple[str, ...]:

@@ -26,8 +26,6 @@ def poison(stage: Stage, broker: FaultyBroker) -> None:
         Order(task="faults.poison", count=200, rate=20),
         *(Order(task="faults.work", args=(0.02,), count=900, rate=90),) * 2,
     )
-    stage.await_published()
-    stage.over(is_publishing=False)
 
 
 def full_queue(stage: Stage, broker: FaultyBroker) -> None:
@@ -47,8 +45,6 @@ def unknown_task(stage: Stage, broker: FaultyBroker) -> None:
         Order(task="faults.of_tomorrow", count=20, rate=2),
         *(Order(task="faults.work", args=(0.02,), count=900, rate=90),) * 2,
     )
-    stage.await_published()
-    stage.over(is_publishing=False)
 
 
 CASES = (

@@ -1,5 +1,7 @@
 """What is counted must be what happened: the counts against a plain model, and each trap once."""
 
+from math import inf
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,10 +156,10 @@ def test_recovery_lasts_until_work_goes_on_and_what_was_cut_short_is_done() -> N
     lines = [line("start", "a", 1), line("start", "b", 12, pid=2), line("end", "b", 13, pid=2)]
     lines += [line("start", "a", 15, pid=2), line("end", "a", 17, pid=2)]
     assert recovered_seconds(runs_of(lines), over_at=10, given_up=()) == 7
-    assert recovered_seconds(runs_of(lines[:3]), over_at=10, given_up=()) is None
+    assert recovered_seconds(runs_of(lines[:3]), over_at=10, given_up=()) == inf
     assert recovered_seconds(runs_of(lines[:3]), over_at=10, given_up=("a",)) == 2
-    assert recovered_seconds(runs_of(lines[1:3]), over_at=10, given_up=(), host="beta") is None
-    assert recovered_seconds((), over_at=10, given_up=()) is None
+    assert recovered_seconds(runs_of(lines[1:3]), over_at=10, given_up=(), host="beta") == inf
+    assert recovered_seconds((), over_at=10, given_up=()) == inf
 
 
 def test_ours_is_wrong_when_it_loses_overlaps_keeps_or_repeats_too_much() -> None:
