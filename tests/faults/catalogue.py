@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.faults import network, outages, processes, traffic
+from tests.faults.case import FLEET, Case, HostCase
 from tests.faults.grounds import Grounds
 from tests.faults.performing import Measured, perform, perform_on_hosts
 from tests.hosts.lab.brokers import RELEASES
@@ -43,18 +45,22 @@ def measurements() -> Iterator[Measurement]:
                     release=release,
                     settings=settings,
                     needs_lab=RELEASES[release].suite != machine_suite(),
-                    perform=lambda grounds, directory, case=case, release=release, settings=settings: perform(  # type: ignore[misc]
-                        case, grounds.broker(release), settings, directory
-                    ),
+                    perform=partial(_on_broker, case, release, settings),
                 )
     for release in RELEASES:
         for each in HOST_CASES:
             yield Measurement(
                 case=each.name,
                 release=release,
-                settings="fleet",
+                settings=FLEET,
                 needs_lab=True,
-                perform=lambda grounds, directory, case=each, release=release: perform_on_hosts(  # type: ignore[misc]
-                    case, grounds, release, directory
-                ),
+                perform=partial(_on_hosts, each, release),
             )
+
+
+def _on_broker(case: Case, release: str, settings: str, grounds: Grounds, directory: Path) -> Measured:
+    return perform(case, grounds.broker(release), settings, directory)
+
+
+def _on_hosts(case: HostCase, release: str, grounds: Grounds, directory: Path) -> Measured:
+    return perform_on_hosts(case, grounds, release, directory)
