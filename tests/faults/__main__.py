@@ -11,11 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from fleet.errors import FleetError
 from tests.faults.catalogue import ORDER, Measurement, measurements
 from tests.faults.grounds import Grounds
-from tests.faults.stage import StageFailed
 from tests.faults.table import page_with
-from tests.hosts.lab.system import LabFailed, lab_missing
+from tests.hosts.lab.system import lab_missing
 
 PAGE = Path(__file__).parents[2] / "docs/explanation/delivery-guarantees.md"
 
@@ -54,7 +54,7 @@ def _measure(each: Measurement, grounds: Grounds, kept: Path, *, keep: bool) -> 
     print(f"{each.title} … ", end="", flush=True)
     try:
         measured = each.perform(grounds, directory)
-    except (StageFailed, LabFailed) as error:
+    except (AssertionError, FleetError) as error:
         print(f"could not be staged: {error}; see {directory}", flush=True)
         return False
     PAGE.write_text(

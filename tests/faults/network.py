@@ -29,7 +29,8 @@ def cable(seconds: float) -> HostCase:
     """Return the case in which beta's cable passes nothing for ``seconds``, and nobody is told."""
 
     def act(stage: HostStage, cluster: Cluster) -> None:
-        under_way(stage, seconds=seconds + 20)
+        # A worker that was cut off for long looks for its broker every half minute.
+        under_way(stage, seconds=seconds + 45)
         stage.hosts[BETA].silence()
         time.sleep(seconds)
         stage.hosts[BETA].plug()

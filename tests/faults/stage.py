@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet.daemons.process import Child
 from tests.faults import letters
-from tests.faults.publisher import ACCEPTED, REFUSED, Order
+from tests.faults.publisher import ACCEPTED, Order
 from tests.faults.subjects import HOSTS, ROOT, SHORT, Subject, worker_command
 from tests.faults.tally import Death, Run, Tally, count, recovered_seconds, runs_of
 
@@ -121,11 +122,10 @@ class Stage:
 
     def accepted(self) -> frozenset[str]:
         """Return the ids that publishers know to be accepted."""
-        return frozenset(self._noted(ACCEPTED))
-
-    def refused(self) -> int:
-        """Return how many attempts to send were refused."""
-        return len(self._noted(REFUSED))
+        if not self._ids.exists():
+            return frozenset()
+        lines = self._ids.read_text().rpartition("\n")[0].splitlines()
+        return frozenset(line.split()[1] for line in lines if line.startswith(ACCEPTED))
 
     def await_runs(self, number: int, *, seconds: float = 60) -> None:
         """Return once that many runs have begun."""
@@ -140,15 +140,14 @@ class Stage:
         """Return once every publisher has come to its end."""
         deadline = time.monotonic() + seconds
         for process in self._publishers:
-            code = process.wait(max(0.1, deadline - time.monotonic()))
-            if code not in {0, -signal.SIGKILL}:
-                raise StageFailed(f"a publisher ended with {code}: {self._log('publishers.log')}")
-
-    def kill_publishers(self) -> None:
-        """Kill every publisher."""
-        for process in self._publishers:
-            process.kill()
-            process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
+            if process.returncode is None:
+                raise StageFailed(f"a publisher has not ended within {seconds:g} s; {self.directory}")
+            if process.returncode:
+                raise StageFailed(
+                    f"a publisher ended with {process.returncode}: {self._log('publishers.log')}"
+                )
 
     def until(self, condition: Callable[[], object], what: str, *, seconds: float) -> None:
         """Return once ``condition`` holds. Raises StageFailed."""
@@ -215,12 +214,6 @@ class Stage:
         log = worker.child.command.log
         probe = lambda: self.subject.is_ready(worker.kind, worker.host, log)  # noqa: E731
         worker.child.await_ready(probe, timeout_seconds=READY_SECONDS)
-
-    def _noted(self, word: str) -> list[str]:
-        if not self._ids.exists():
-            return []
-        lines = self._ids.read_text().rpartition("\n")[0].splitlines()
-        return [line.split()[1] for line in lines if line.startswith(word)]
 
     def _log(self, name: str) -> str:
         return (self.directory / name).read_text(errors="replace")[-2000:]
