@@ -9,7 +9,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test check unit bench fmt docs lock programs clean lab lab-status lab-down lab-clean lab-programs lab-images
+.PHONY: help demo test check unit bench faults fmt docs lock programs clean lab lab-status lab-down lab-clean lab-programs lab-images
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +30,8 @@ programs: ## install the client programs that are missing (rsync, ssh client)
 demo: $(STAMP) programs ## run the whole job end to end on a private RabbitMQ, SMTP sink and Prometheus
 	$(BIN)/fleet demo
 
-test: $(STAMP) programs check lab-images ## everything that must hold: check, then contract, integration and host tests
-	$(BIN)/python -m pytest tests/contract tests/integration tests/hosts
+test: $(STAMP) programs check lab-images ## everything that must hold: check, then contract, integration, host and fault tests
+	$(BIN)/python -m pytest tests/contract tests/integration tests/hosts tests/faults
 
 check: $(STAMP) unit ## formatting, lint, types, unit and architecture tests
 	$(BIN)/ruff format --check .
@@ -68,6 +68,10 @@ lab-programs: ## install what a lab needs (debootstrap, systemd-nspawn, ip), as 
 
 lab-images: $(STAMP) lab-programs ## build the images of the hosts that the tests use
 	$(BIN)/python -m tests.hosts
+
+# ONLY="…" chooses by a part of "case / broker version / settings", as `python -m tests.faults --list` shows them.
+faults: $(STAMP) programs lab-images ## break everything, ours and plain Celery, and write the table of what was lost
+	$(BIN)/python -m tests.faults $(if $(ONLY),--only "$(ONLY)")
 
 fmt: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format .

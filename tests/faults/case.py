@@ -1,0 +1,40 @@
+"""What is a case? One thing that breaks, and how many tasks may be started again by it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.faults.brokers import FaultyBroker
+from tests.faults.hosts import HostStage
+from tests.faults.stage import Stage
+from tests.hosts.lab.brokers import Cluster
+
+FLEET, DEFAULTS, BEST = "fleet", "defaults", "best"
+ALL = (FLEET, DEFAULTS, BEST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One thing that breaks."""
+
+    name: str
+    #: publishes, breaks, mends and waits; what is left is counted after it
+    act: Callable[[Stage, FaultyBroker], None]
+    #: how many tasks of the fleet may be started again: those that ran at the fault; None where it is the
+    #: broker that loses acknowledgements, of which the table tells the number
+    reruns: int | None
+    settings: tuple[str, ...] = ALL
+    #: more lines for the fleet's queue of short tasks
+    short: str = ""
+    #: how long to wait for the queues to be empty, in seconds
+    settle_seconds: float = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostCase:
+    """One thing that breaks on hosts or between them."""
+
+    name: str
+    act: Callable[[HostStage, Cluster], None]
+    #: how many tasks may be started again, as above
+    reruns: int | None
+    settle_seconds: float = 180.0
