@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fleet import Client
+from fleet import Client, TaskCall
 from fleet.errors import BrokerRefused, BrokerUnreachable, PublishUncertain
 
 #: sends one task and returns its id
@@ -36,6 +36,8 @@ class Order:
     rate: float = 0.0
     #: host of a per-host queue
     host: str | None = None
+    #: as many at a time as the software under test can
+    bulk: bool = False
 
     def encode(self) -> str:
         """Return it as JSON."""
@@ -50,6 +52,9 @@ class Order:
 
 def main(file: Path, order: Order) -> None:
     """Send until as many tasks are accepted as were ordered; one that is refused is not tried again."""
+    if order.bulk and "FLEET_FILE" in os.environ:
+        _send_many(file, order)
+        return
     send, refused = _fleet_sender(order) if "FLEET_FILE" in os.environ else _plain_sender(order)
     accepted, due = 0, time.monotonic()
     with file.open("a", buffering=1) as ids:
@@ -63,6 +68,13 @@ def main(file: Path, order: Order) -> None:
             if order.rate:
                 due = max(due + 1 / order.rate, time.monotonic() - 1)
                 time.sleep(max(0.0, due - time.monotonic()))
+
+
+def _send_many(file: Path, order: Order) -> None:
+    calls = (TaskCall(order.task, args=order.args, host=order.host) for _ in range(order.count))
+    with file.open("a", buffering=1) as ids, Client(os.environ["FLEET_FILE"]) as client:
+        for delivery in client.send_many(calls):
+            ids.write(f"{ACCEPTED if delivery.accepted else REFUSED} {delivery.id}\n")
 
 
 def _fleet_sender(order: Order) -> tuple[Send, Refused]:

@@ -107,8 +107,8 @@ class Stage:
         Raises StageFailed when the publishers had come to their end before, so that nothing was shown.
         """
         self._over_at, self._hit = time.time(), host
-        if is_publishing and all(process.poll() is not None for process in self._publishers):
-            raise StageFailed(f"the publishers had ended before the fault; {self.directory}")
+        if is_publishing:
+            self._require_publishing()
 
     def runs(self) -> tuple[Run, ...]:
         """Return what the tasks have done so far."""
@@ -144,10 +144,17 @@ class Stage:
                 process.wait(max(0.1, deadline - time.monotonic()))
             if process.returncode is None:
                 raise StageFailed(f"a publisher has not ended within {seconds:g} s; {self.directory}")
-            if process.returncode:
+            if process.returncode not in {0, -signal.SIGKILL}:
                 raise StageFailed(
                     f"a publisher ended with {process.returncode}: {self._log('publishers.log')}"
                 )
+
+    def kill_publishers(self) -> None:
+        """Kill every publisher. Raises StageFailed when they had come to their end before."""
+        self._require_publishing()
+        for process in self._publishers:
+            process.kill()
+            process.wait()
 
     def until(self, condition: Callable[[], object], what: str, *, seconds: float) -> None:
         """Return once ``condition`` holds. Raises StageFailed."""
@@ -192,6 +199,10 @@ class Stage:
     @property
     def _ids(self) -> Path:
         return self.directory / "accepted"
+
+    def _require_publishing(self) -> None:
+        if all(process.poll() is not None for process in self._publishers):
+            raise StageFailed(f"the publishers had ended before the fault was over; {self.directory}")
 
     def _count(self) -> Result:
         vhost, runs = self.subject.vhost, self.runs()

@@ -47,9 +47,19 @@ def unknown_task(stage: Stage, broker: FaultyBroker) -> None:
     )
 
 
+def killed_publisher(stage: Stage, broker: FaultyBroker) -> None:
+    """Kill a publisher that sends as fast as it can: what it knows to be accepted must run."""
+    stage.start()
+    stage.publish(Order(task="faults.work", args=(0,), count=20_000, bulk=True))
+    stage.await_accepted(500)
+    stage.kill_publishers()
+    stage.over(is_publishing=False)
+
+
 CASES = (
     Case(name="40 retries waiting 25 s in front of others", act=retries_in_front, reruns=0),
     Case(name="200 poison messages among 2,000", act=poison, reruns=0),
     Case(name="queue at its length limit", act=full_queue, reruns=0, short=f"max_length = {MAX_LENGTH}"),
+    Case(name="publisher kill -9 within send_many", act=killed_publisher, reruns=0),
     Case(name="rolling upgrade with an unknown task", act=unknown_task, reruns=0),
 )
