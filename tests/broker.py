@@ -166,12 +166,19 @@ password = "file:{self.observer_password_file}"
         return path
 
 
+def metrics_ports() -> tuple[int, int]:
+    """Return free ports for two workers of one host; 100 above each is for a second instance."""
+    while abs((ports := free_ports(2))[0] - ports[1]) == 100:
+        pass
+    return ports[0], ports[1]
+
+
 def hosts_and_workers(*hosts: str) -> str:
     """Return tables for ``hosts`` (default ``alpha``), which share two workers on free metrics ports.
 
     Each host has a loopback address of its own, so the same ports serve all of them.
     """
-    backup_port, shared_port = free_ports(2)
+    backup_port, shared_port = metrics_ports()
     names = hosts or ("alpha",)
     tables = [f'[hosts.{name}]\naddress = "127.0.0.{number}"\n' for number, name in enumerate(names, start=2)]
     return (

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.daemons.process import free_ports
-from tests.broker import BrokerVhost
+from tests.broker import BrokerVhost, metrics_ports
 from tests.servers import Provisioned, RunFleet, StartWorker
 
 DIRECTORY = Path(__file__).parents[1] / "cases" / "bad-input-live"
@@ -141,7 +140,7 @@ def scene(provisioned: Provisioned, tmp_path: Path) -> Scene:
     for part in ("subject.txt", "txt"):
         (tmp_path / "mail" / f"hello.{part}").write_text("hello\n")
         (tmp_path / "mail" / f"broken.{part}").write_text("hello {{ name\n")
-    backup_port, shared_port = free_ports(2)
+    backup_port, shared_port = metrics_ports()
     body = REST.format(directory=tmp_path, backup_port=backup_port, shared_port=shared_port)
     return Scene(vhost=provisioned.vhost, file=provisioned(body))
 

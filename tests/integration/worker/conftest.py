@@ -13,13 +13,13 @@ import amqp
 import pytest
 import requests
 
-from fleet.daemons.process import Child, free_ports
+from fleet.daemons.process import Child
 from fleet.fleetfile import read
 from fleet.ops.provision import provision_broker
 from fleet.publish import Publisher, TaskMessage, new_task_id
 from fleet.routes import dead_letter_queue_name, route
 from fleet.secrets import resolve
-from tests.broker import BrokerVhost
+from tests.broker import BrokerVhost, metrics_ports
 from tests.integration.worker.proxy import Cable
 from tests.servers import Provisioned, StartWorker
 
@@ -196,7 +196,7 @@ def shop_body(
     pool: str = "prefork",
 ) -> str:
     """Return the fleet file's tables for a shop on ``hosts``."""
-    slow_port, shared_port = free_ports(2)
+    slow_port, shared_port = metrics_ports()
     tables: Sequence[str] = [
         f'[hosts.{name}]\naddress = "127.0.0.{number}"' for number, name in enumerate(hosts, start=2)
     ]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from fleet.daemons.files import write_private
-from fleet.daemons.process import Child, free_ports
+from fleet.daemons.process import Child
 from fleet.daemons.redis import RedisServer
 from fleet.daemons.smtp import SmtpSink
+from tests.broker import metrics_ports
 from tests.integration.worker.conftest import eventually
 from tests.servers import RunFleet, StartWorker, clean_environ
 
@@ -41,7 +42,7 @@ class RedisFleet:
         password = self.directory / "redis.password"
         write_private(password, self.redis.password.reveal() + "\n")
         shutil.copy(Path(__file__).with_name("probe_tasks.py"), self.directory)
-        backup_port, shared_port = free_ports(2)
+        backup_port, shared_port = metrics_ports()
         self.file.write_text(f"""
 [fleet]
 name = "test"
