@@ -107,7 +107,7 @@ def test_what_waits_for_a_rate_limit_or_for_its_time_is_given_back(make_shop: Ca
     leaving = shop.start("shared", host="alpha")
     for word in ("first", "second", "third"):
         shop.send("probe.limited", word)
-    soon = datetime.now(UTC) + timedelta(seconds=25)
+    soon = datetime.now(UTC) + timedelta(seconds=9)
     web = shop.publisher()
     headers = {"lang": "py", "task": "probe.ok", "id": "1", "retries": 0, "eta": soon.isoformat()}
     web.publish(headers, [["due"], {}, {}])
@@ -115,12 +115,12 @@ def test_what_waits_for_a_rate_limit_or_for_its_time_is_given_back(make_shop: Ca
     shop.expect("end", "first")
     eventually(lambda: shop.metric("shared", "fleet_tasks_received_total") == 4)
     leaving.signal(TERM)
-    # Long before the time that one of them waits for.
-    assert ends(leaving, seconds=12) == 0
+    # Before the time that one of them waits for, which is as far off as a worker holds a message itself.
+    assert ends(leaving, seconds=5) == 0
     assert "given_back=3" in shop.worker_logs()
     assert not shop.notes("ok")
     shop.start("shared", host="beta")
-    shop.expect("ok", "due", seconds=40)
+    shop.expect("ok", "due")
     # One of the two has the other worker's first token of the hour; in which order they come back is open.
     shop.expect("end", times=2, seconds=60)
     assert sorted([runs(shop, "second"), runs(shop, "third")]) == [(0, 0), (1, 1)]
