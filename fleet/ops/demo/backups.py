@@ -55,15 +55,20 @@ def show_restore(sandbox: Sandbox) -> list[Claim]:
     """Delete a file and bring it back in place; bring the whole tree back beside it, and compare."""
     sandbox.report("deleting a file and restoring it; restoring the whole tree beside it")
     source = sandbox.directory / "data" / "docs"
-    return [_deleted_file(sandbox, source / VICTIM), _whole_tree(sandbox, source)]
+    # Named, for the schedule may make a newer one between the loss and the restore.
+    snapshot = snapshots(sandbox, "alpha")[-1].name
+    return [_deleted_file(sandbox, source / VICTIM, snapshot), _whole_tree(sandbox, source, snapshot)]
 
 
-def _deleted_file(sandbox: Sandbox, victim: Path) -> Claim:
+def _restore(sandbox: Sandbox, path: Path, snapshot: str, *where: str) -> None:
+    chosen = ("--host", "alpha", "--snapshot", snapshot)
+    sandbox.fleet("backup", "restore", "docs", str(path), *chosen, *where).expect(0)
+
+
+def _deleted_file(sandbox: Sandbox, victim: Path, snapshot: str) -> Claim:
     before = fingerprint(victim)
     victim.unlink()
-    sandbox.fleet("backup", "restore", "docs", str(victim), "--host", "alpha", "--in-place", "--yes").expect(
-        0
-    )
+    _restore(sandbox, victim, snapshot, "--in-place", "--yes")
     after = fingerprint(victim)
     return Claim(
         claim="a deleted file comes back, bit for bit",
@@ -72,9 +77,9 @@ def _deleted_file(sandbox: Sandbox, victim: Path) -> Claim:
     )
 
 
-def _whole_tree(sandbox: Sandbox, source: Path) -> Claim:
+def _whole_tree(sandbox: Sandbox, source: Path, snapshot: str) -> Claim:
     target = sandbox.directory / "restored" / "alpha"
-    sandbox.fleet("backup", "restore", "docs", str(source), "--host", "alpha", "--to", str(target)).expect(0)
+    _restore(sandbox, source, snapshot, "--to", str(target))
     wanted = fingerprints(source)
     found = fingerprints(restored_root(target, source))
     return Claim(
