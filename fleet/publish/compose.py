@@ -30,11 +30,7 @@ def task_message(
 
     Raises UsageError when no queue of the fleet takes it, or not on that host, or ``traceparent`` is none.
     """
-    if traceparent is not None and not is_traceparent(traceparent):
-        raise UsageError(
-            f"`{traceparent[:100]}` is no W3C trace context",
-            hint="such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        )
+    _require_traceparent(traceparent)
     if host is not None and fleet.host(host) is None:
         raise UsageError(
             f"{fleet.source} has no host `{host}`",
@@ -105,3 +101,11 @@ def _hosts_of(fleet: Fleet, backup: Backup, patterns: Sequence[str]) -> tuple[st
                 hint=f"its hosts: {', '.join(host.name for host in declared)}",
             )
     return tuple(host.name for host in declared if any(host.matches(pattern) for pattern in patterns))
+
+
+def _require_traceparent(traceparent: str | None) -> None:
+    if traceparent is not None and not is_traceparent(traceparent):
+        raise UsageError(
+            f"`{traceparent[:100]}` is no W3C trace context",
+            hint="such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        )
