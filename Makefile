@@ -30,8 +30,9 @@ programs: ## install the client programs that are missing (rsync, ssh client)
 demo: $(STAMP) programs ## run the whole job end to end on a private RabbitMQ, SMTP sink and Prometheus
 	$(BIN)/fleet demo
 
+# In two streams, for they mostly wait: one with all that needs hosts, file by file in the order of their size.
 test: $(STAMP) programs check lab-images ## everything that must hold: check, then contract, integration, host and fault tests
-	$(BIN)/python -m pytest tests/contract tests/integration tests/hosts tests/faults
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 20 tests/contract tests/integration tests/hosts tests/faults
 
 check: $(STAMP) unit ## formatting, lint, types, unit and architecture tests
 	$(BIN)/ruff format --check .

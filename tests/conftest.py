@@ -8,6 +8,21 @@ import pytest
 pytest_plugins = ["tests.servers", "tests.hosts.fixtures"]
 
 
+#: hosts of the lab are shared by all that use them
+LAB_FIXTURES = frozenset({"lab", "each_broker"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests stay together when a run is split: those of a file, and all that need the lab."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    needs_lab = not LAB_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+    return "lab" if needs_lab else item.nodeid.partition("::")[0]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
