@@ -1,6 +1,5 @@
 """What do the hooks cost in a real worker? CPU of its main process for the same tasks, with and without."""
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from fleet.publish import Publisher, TaskMessage
 from fleet.publish.message import new_task_id
 from fleet.routes import route
 from fleet.secrets import Secret
+from tests.benchmarks.workers import cpu_seconds
 from tests.servers import Provisioned, answers_ok, clean_environ, ready_urls
 
 TASKS = 1500
@@ -97,11 +97,6 @@ def running_worker(file: Path, module: tuple[str, ...]) -> Iterator[Child]:
         yield child
     finally:
         child.stop()
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def await_idle(pid: int, *, quiet_seconds: float = 1.0, limit_seconds: float = 60) -> None:
