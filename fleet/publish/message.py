@@ -144,6 +144,13 @@ def traceparent_of(task_id: str) -> str:
     return made if is_traceparent(made) else traceparent_of(str(uuid.uuid5(_KEY_NAMESPACE, task_id)))
 
 
+def child_traceparent(parent: str, task_id: str) -> str:
+    """Return the trace context of a task that another one has sent: in its trace, with a span of its own."""
+    version, trace, _, flags = parent.split("-")
+    span = traceparent_of(task_id).split("-")[2]
+    return f"{version}-{trace}-{span}-{flags}"
+
+
 def whole_delay_seconds(seconds: float) -> int:
     """Return the delay in whole seconds, rounded up: what travels through the broker has no fractions.
 
