@@ -52,4 +52,4 @@ def test_what_expires_in_seconds_expires_in_milliseconds_of_the_broker() -> None
 def test_what_only_kombu_would_heed_is_left_out() -> None:
     kombus = {"retry": True, "retry_policy": {}, "declare": [], "mandatory": True, "compression": "zlib"}
     assert made(**kombus) == made()
-    assert Encoder().encode(made(**kombus)).content.body == made().body
+    assert Encoder().encode(made(**kombus)).body == made().body
