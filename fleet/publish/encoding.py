@@ -6,6 +6,7 @@ is shared is encoded once and the rest put behind it. The frames are, byte for b
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +21,9 @@ from fleet.publish.message import WireMessage
 _PUBLISH = "Bssbb"
 #: encoded parts that are kept of each kind, at most; a fleet has fewer tasks and queues
 _KEPT = 512
-_octet, _short, _long, _longlong, _double = (Struct(code).pack for code in (">B", ">H", ">I", ">Q", ">d"))
+_octet, _short, _long, _longlong = (Struct(code).pack for code in (">B", ">H", ">I", ">Q"))
+#: what stands before a header's text, and a header's float: its kind, then its size or the value itself
+_text, _number = Struct(">cI").pack, Struct(">cd").pack
 
 #: what a frame begins with: its type, channel and size
 _frame = Struct(">BHI").pack
@@ -101,9 +104,9 @@ def _pair(name: str, value: object) -> bytes:
     """Return a header: text and floats, of which each message has its own, without py-amqp's detours."""
     if type(value) is str:
         text = value.encode("utf-8", "surrogatepass")
-        return _short_text(name) + b"S" + _long(len(text)) + text
+        return _name(name) + _text(b"S", len(text)) + text
     if type(value) is float:
-        return _short_text(name) + b"d" + _double(value)
+        return _name(name) + _number(b"d", value)
     encoded: bytes = dumps("F", ({name: value},))
     return encoded[4:]
 
@@ -112,6 +115,9 @@ def _short_text(value: object) -> bytes:
     text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
     return _octet(len(text)) + text
 
+
+#: names of headers come again and again
+_name = lru_cache(maxsize=_KEPT, typed=True)(_short_text)
 
 _ENCODE: Mapping[str, Callable[[Any], bytes]] = MappingProxyType(
     {"s": _short_text, "o": _octet, "L": _longlong, "F": bytes}
