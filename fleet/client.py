@@ -25,7 +25,7 @@ from fleet.model import Fleet, Kind
 from fleet.outbox import Forwarded, Outbox, forward
 from fleet.outbox.sending import OutboxSender, Place
 from fleet.publish import Publisher, TaskMessage
-from fleet.publish.compose import backup_messages, mail_message
+from fleet.publish.compose import Destinations, backup_messages, mail_message
 from fleet.publish.many import Deliveries, TaskCall, send_many
 from fleet.publish.message import NOTHING
 
@@ -79,6 +79,7 @@ class Client:
         outbox: str | Path | None = None,
     ) -> None:
         self.fleet = fleet if isinstance(fleet, Fleet) else read(str(fleet))
+        self._destinations = Destinations(self.fleet)
         self._environ = os.environ if environ is None else environ
         self._user = user
         self._publisher: Publisher | None = None
@@ -110,7 +111,7 @@ class Client:
             key=key,
             traceparent=traceparent,
         )
-        return self._deliver([call.message(self.fleet)])[0]
+        return self._deliver([call.message(self._destinations)])[0]
 
     def send_many(self, calls: Iterable[TaskCall]) -> Deliveries:
         """Return an iterator that sends ``calls`` and says what became of each, in their order.

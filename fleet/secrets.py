@@ -1,5 +1,6 @@
 """Where does a secret's value come from, at the last moment before it is used?"""
 
+import hmac
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,14 @@ class Secret:
     def reveal(self) -> str:
         """Return the value in the clear."""
         return self._value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._value)
 
     def __repr__(self) -> str:
         return "Secret('***')"

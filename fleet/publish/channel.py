@@ -43,6 +43,11 @@ class ConfirmedChannel:
         self._clock = clock
         self._link = Link(target, clock=clock)
 
+    @property
+    def target(self) -> Target:
+        """Return where, and as whom, this channel connects."""
+        return self._link.target
+
     def deliver(
         self, messages: Sequence[WireMessage], *, timeout_seconds: float
     ) -> tuple[Refusal | None, ...]:
@@ -55,10 +60,24 @@ class ConfirmedChannel:
         return tuple(refusal_of(fate) for fate in fates)
 
     def fates(
-        self, messages: Iterable[WireMessage], *, timeout_seconds: float, reconnects: bool = True
+        self,
+        messages: Iterable[WireMessage],
+        *,
+        timeout_seconds: float,
+        reconnects: bool = True,
+        waits: bool = False,
     ) -> Iterator[Fate]:
-        """Publish ``messages`` and yield the fate of each, in order; see ``fleet.publish.stream``."""
-        stream = Stream(self._link, timeout_seconds=timeout_seconds, reconnects=reconnects, clock=self._clock)
+        """Publish ``messages`` and yield the fate of each, in order; see ``fleet.publish.stream``.
+
+        ``waits`` for a broker when none answers at first, as for one that was there and went.
+        """
+        stream = Stream(
+            self._link,
+            timeout_seconds=timeout_seconds,
+            reconnects=reconnects,
+            waits=waits,
+            clock=self._clock,
+        )
         return stream.fates(messages)
 
     def open(self) -> None:

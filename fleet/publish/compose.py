@@ -11,11 +11,35 @@ from fleet.mail.address import parse_address
 from fleet.mail.names import check_template_name
 from fleet.model import BACKUP_TASK, SEND_MAIL_TASK, Backup, Fleet
 from fleet.publish.message import TaskMessage, is_traceparent, new_task_id, task_id_for_key
-from fleet.routes import route
+from fleet.routes import BrokerQueue, route
+
+#: destinations that are kept, at most; a pattern of the fleet file may stand for any number of tasks
+_KEPT = 4096
+
+
+class Destinations:
+    """Where the tasks of one fleet go; each is looked up once, for whoever sends many asks as often."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self._known: dict[tuple[str, str | None, str | None], BrokerQueue] = {}
+
+    def of(self, task: str, *, host: str | None = None, queue: str | None = None) -> BrokerQueue:
+        """Return the broker queue for ``task``.
+
+        Raises UsageError when no queue of the fleet takes it, or not on that host.
+        """
+        asked = (task, host, queue)
+        known = self._known.get(asked)
+        if known is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            known = self._known[asked] = _destination(self.fleet, task, host=host, queue=queue)
+        return known
 
 
 def task_message(
-    fleet: Fleet,
+    destinations: Destinations,
     task: str,
     *,
     args: Sequence[object] = (),
@@ -31,23 +55,13 @@ def task_message(
     Raises UsageError when no queue of the fleet takes it, or not on that host, or ``traceparent`` is none.
     """
     _require_traceparent(traceparent)
-    if host is not None and fleet.host(host) is None:
-        raise UsageError(
-            f"{fleet.source} has no host `{host}`",
-            hint=did_you_mean(host, [declared.name for declared in fleet.hosts]),
-        )
-    target = route(fleet, task, host=host, queue=queue)
-    if host is not None and target.host is None:
-        raise UsageError(
-            f"queue `{target.queue}` is shared by its hosts, so task `{task}` cannot be sent to one of them",
-            hint="send it without a host, or set `per_host = true` for the queue",
-        )
+    target = destinations.of(task, host=host, queue=queue)
     # The same key on two hosts is two pieces of work.
     scope = key if key is None or target.host is None else f"{key}\0{target.host}"
     return TaskMessage(
         task=task,
         queue=target,
-        task_id=new_task_id() if scope is None else task_id_for_key(fleet.name, task, scope),
+        task_id=new_task_id() if scope is None else task_id_for_key(destinations.fleet.name, task, scope),
         args=tuple(args),
         kwargs=dict(kwargs),
         delay_seconds=delay_seconds,
@@ -69,8 +83,11 @@ def backup_messages(
             f"{fleet.source} has no backup `{name}`",
             hint=did_you_mean(name, [declared.name for declared in fleet.backups]),
         )
+    destinations = Destinations(fleet)
     return tuple(
-        task_message(fleet, BACKUP_TASK, kwargs={"backup": name}, host=host, queue=backup.queue, key=key)
+        task_message(
+            destinations, BACKUP_TASK, kwargs={"backup": name}, host=host, queue=backup.queue, key=key
+        )
         for host in _hosts_of(fleet, backup, hosts)
     )
 
@@ -87,7 +104,22 @@ def mail_message(
     check_template_name(template)
     parse_address(to)
     kwargs = {"to": to, "template": template, "context": dict(context)}
-    return task_message(fleet, SEND_MAIL_TASK, kwargs=kwargs, queue=fleet.mail.queue, key=key)
+    return task_message(Destinations(fleet), SEND_MAIL_TASK, kwargs=kwargs, queue=fleet.mail.queue, key=key)
+
+
+def _destination(fleet: Fleet, task: str, *, host: str | None, queue: str | None) -> BrokerQueue:
+    if host is not None and fleet.host(host) is None:
+        raise UsageError(
+            f"{fleet.source} has no host `{host}`",
+            hint=did_you_mean(host, [declared.name for declared in fleet.hosts]),
+        )
+    target = route(fleet, task, host=host, queue=queue)
+    if host is not None and target.host is None:
+        raise UsageError(
+            f"queue `{target.queue}` is shared by its hosts, so task `{task}` cannot be sent to one of them",
+            hint="send it without a host, or set `per_host = true` for the queue",
+        )
+    return target
 
 
 def _hosts_of(fleet: Fleet, backup: Backup, patterns: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ from typing import Any
 import amqp
 from amqp import spec
 from amqp.exceptions import AMQPError, ChannelError, RecoverableConnectionError
-from amqp.method_framing import frame_writer
 
 from fleet.connection import Target, address, connect
 from fleet.publish.encoding import Encoded, Encoder
@@ -32,27 +31,6 @@ NOT_FOUND = 404
 
 #: enough for one write to the socket; each costs the kernel as much as encoding a message
 WRITE_BYTES = 32 * 1024
-
-_METHOD_FRAME = 1
-
-
-class Collected:
-    """Stands where py-amqp's frame writer expects a socket, and keeps what it gets for one larger write."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._parts: list[bytes] = []
-
-    def write(self, part: bytes | memoryview) -> None:
-        """Keep ``part``; a copy, for the writer uses its buffer again."""
-        self.size += len(part)
-        self._parts.append(bytes(part))
-
-    def take(self) -> bytes:
-        """Return all that was kept, and begin anew."""
-        whole = b"".join(self._parts)
-        self.size, self._parts = 0, []
-        return whole
 
 
 class Link:
@@ -72,8 +50,9 @@ class Link:
         self._encoder = Encoder()
         self._connection: amqp.Connection | None = None
         self._channel: Any = None
-        self._collected = Collected()
-        self._frame: Callable[..., None] | None = None
+        #: frames for the next write to the socket, and their size
+        self._frames: list[bytes] = []
+        self._frames_bytes = 0
         self._first_node = 0
         #: there has been a connection
         self.was_open = False
@@ -117,7 +96,7 @@ class Link:
         flight = self.window.next_to_write()
         if flight is None:
             return False
-        assert self._frame is not None
+        assert self._connection is not None
         required = flight.message.required_queue
         if required and not self._has_queue(required):
             reason = f"404 NOT_FOUND - no queue '{required}'"
@@ -125,21 +104,19 @@ class Link:
             return True
         encoded: Encoded = flight.encoded
         self.window.note_write()
-        self._frame(
-            _METHOD_FRAME,
-            self._channel.channel_id,
-            spec.Basic.Publish,
-            encoded.arguments,
-            encoded.content,
-        )
-        if self._collected.size >= WRITE_BYTES:
+        frames = encoded.frames(self._channel.channel_id, self._connection.frame_max)
+        self._frames.append(frames)
+        self._frames_bytes += len(frames)
+        if self._frames_bytes >= WRITE_BYTES:
             self.flush()
         return True
 
     def flush(self) -> None:
         """Write what was collected to the socket."""
-        if self._collected.size:
-            self._transport().write(self._collected.take())
+        if self._frames:
+            whole = b"".join(self._frames)
+            self._frames, self._frames_bytes = [], 0
+            self._transport().write(whole)
             self._used = self._clock()
 
     def read(self, timeout_seconds: float) -> None:
@@ -215,8 +192,7 @@ class Link:
 
     def _open_channel(self, connection: amqp.Connection) -> None:
         self._channel = channel = connection.channel()
-        self._collected = Collected()
-        self._frame = frame_writer(connection, self._collected)
+        self._frames, self._frames_bytes = [], 0
         channel.confirm_select()
         channel.events["basic_ack"].add(self._confirmed)
         channel.events["basic_nack"].add(self._rejected)

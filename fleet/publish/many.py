@@ -11,7 +11,7 @@ from typing import Self
 
 from fleet.errors import FleetError, PartlyDone
 from fleet.model import Fleet
-from fleet.publish.compose import task_message
+from fleet.publish.compose import Destinations, task_message
 from fleet.publish.fate import Fate
 from fleet.publish.message import NOTHING, TaskMessage
 from fleet.publish.publisher import Publisher
@@ -39,10 +39,10 @@ class TaskCall:
     #: W3C trace context of the caller; None makes one of the task id
     traceparent: str | None = None
 
-    def message(self, fleet: Fleet) -> TaskMessage:
-        """Return the task's message. Raises UsageError when no queue of ``fleet`` takes it."""
+    def message(self, destinations: Destinations) -> TaskMessage:
+        """Return the task's message. Raises UsageError when no queue of the fleet takes it."""
         return task_message(
-            fleet,
+            destinations,
             self.task,
             args=self.args,
             kwargs=self.kwargs,
@@ -113,7 +113,8 @@ class Deliveries:
 
 def send_many(publisher: Publisher, fleet: Fleet, calls: Iterable[TaskCall]) -> Deliveries:
     """Return what sends ``calls`` while it is iterated; see ``Publisher.stream`` for what it raises."""
-    return Deliveries(publisher.stream(call.message(fleet) for call in calls), publisher)
+    destinations = Destinations(fleet)
+    return Deliveries(publisher.stream(call.message(destinations) for call in calls), publisher)
 
 
 def _delivery(message: TaskMessage, fate: Fate) -> Delivery:

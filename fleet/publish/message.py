@@ -36,6 +36,8 @@ NOTHING: Mapping[str, object] = MappingProxyType({})
 _PERSISTENT = 2
 # One encoder for all: with options, json.dumps would make one for each message.
 _to_json = json.JSONEncoder(allow_nan=False).encode
+#: how each body ends: what Celery would run after the task
+_NOTHING_EMBEDDED = f", {_to_json({'callbacks': None, 'errbacks': None, 'chain': None, 'chord': None})}]"
 #: stands for arguments in headers
 _HIDDEN = "…"
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -144,6 +146,13 @@ def traceparent_of(task_id: str) -> str:
     return made if is_traceparent(made) else traceparent_of(str(uuid.uuid5(_KEY_NAMESPACE, task_id)))
 
 
+def child_traceparent(parent: str, task_id: str) -> str:
+    """Return the trace context of a task that another one has sent: in its trace, with a span of its own."""
+    version, trace, _, flags = parent.split("-")
+    span = traceparent_of(task_id).split("-")[2]
+    return f"{version}-{trace}-{span}-{flags}"
+
+
 def whole_delay_seconds(seconds: float) -> int:
     """Return the delay in whole seconds, rounded up: what travels through the broker has no fractions.
 
@@ -163,9 +172,8 @@ def delayed_routing_key(delay_seconds: int, routing_key: str) -> str:
 
 
 def _body(message: TaskMessage) -> bytes:
-    embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     try:
-        text = _to_json([list(message.args), dict(message.kwargs), embedded])
+        text = _to_json((message.args, dict(message.kwargs)))[:-1] + _NOTHING_EMBEDDED
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
             f"the arguments of task `{message.task}` are no JSON: {error}",

@@ -45,6 +45,7 @@ class Stream:
         *,
         timeout_seconds: float,
         reconnects: bool = True,
+        waits: bool = False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -52,6 +53,8 @@ class Stream:
         self._window = link.window
         self._timeout_seconds = timeout_seconds
         self._reconnects = reconnects
+        #: for a broker at the beginning, too; otherwise only for one that was there before
+        self._waits = waits
         self._clock = clock
         self._sleep = sleep
         self._source: Iterator[WireMessage] | None = None
@@ -68,12 +71,13 @@ class Stream:
     def fates(self, messages: Iterable[WireMessage]) -> Generator[Fate, None, None]:
         """Publish ``messages`` and yield the fate of each, in their order.
 
-        Raises BrokerUnreachable when no node answers, before any message is taken. Later errors come after
+        Raises BrokerUnreachable when no node answers, before any message is taken: at once, unless it is to
+        wait or there has been a connection before. Later errors come after
         the fates of all messages that were taken: BrokerUnreachable (none of them is unknown),
         PublishUncertain (some are), BrokerRefused (exchange or permission), or what ``messages`` raised.
         """
         self._link.drop_if_stale()
-        if not (self._reconnects and self._link.was_open):
+        if not (self._reconnects and (self._waits or self._link.was_open)):
             self._open_first()
         self._source, self._resumed = iter(messages), self._clock()
         try:

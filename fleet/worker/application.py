@@ -1,7 +1,7 @@
 """How does Celery's app behave here? It logs in late, publishes for certain, and knows its worker."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,13 +9,15 @@ from celery import Celery
 
 from fleet.model import Queue
 from fleet.publish.channel import ConfirmedChannel
-from fleet.publish.message import FIRST_HEADER, SENT_HEADER
+from fleet.publish.message import FIRST_HEADER, SENT_HEADER, TRACE_HEADER, new_task_id
 from fleet.secrets import Secret
 from fleet.worker.adoption import Adoptions
 from fleet.worker.context import WorkerContext
 from fleet.worker.delay import whole_seconds
 from fleet.worker.handover import Handover
+from fleet.worker.producer import ConfirmedProducer
 from fleet.worker.stop import Stopping
+from fleet.worker.task import trace_of
 from fleet.worker.telemetry import Telemetry
 
 #: seconds that one read or write of a publishing connection may take; a broker in alarm stops reading
@@ -36,6 +38,8 @@ class FleetCelery(Celery):  # type: ignore[misc]  # celery ships no types
     telemetry: Telemetry
     handover: Handover
     stopping: Stopping
+    #: what tasks publish through; None leaves it to Celery, for Redis and for an app that only inspects
+    producer: ConfirmedProducer | None = None
     _password: Callable[[], Secret | None]
 
     def serve(self, context: WorkerContext) -> None:
@@ -51,6 +55,7 @@ class FleetCelery(Celery):  # type: ignore[misc]  # celery ships no types
         self.telemetry = Telemetry()
         self.stopping = Stopping(context.worker.stop_timeout_seconds)
         self.handover = Handover(lambda: ConfirmedChannel(context.target("handover")))
+        self.producer = None if context.is_redis else ConfirmedProducer(lambda: context.target("tasks"))
 
     def log_in_with(self, password: Callable[[], Secret | None]) -> None:
         """Ask ``password`` at each login, so that a changed one needs no restart."""
@@ -81,19 +86,37 @@ class FleetCelery(Celery):  # type: ignore[misc]  # celery ships no types
     def _speaks_amqp(self) -> bool:
         return str(self.conf.broker_url[0]).startswith("amqp")
 
-    def send_task(self, name: str, *args: Any, **options: Any) -> Any:
+    def producer_or_acquire(self, producer: Any = None) -> Any:
+        """Return a context with what to publish through: the confirming one, whatever the caller brings."""
+        return super().producer_or_acquire(self.producer or producer)
+
+    def send_task(
+        self,
+        name: str,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+        countdown: float | None = None,
+        eta: datetime | str | None = None,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> Any:
         """Publish a task: stamped, mandatory, and with a delay in whole seconds, at least one."""
-        now = time.time()
-        stamps = {FIRST_HEADER: now, SENT_HEADER: now}
+        now, task_id = time.time(), task_id or new_task_id()
+        running = self.current_worker_task
+        trace = trace_of(running.request if running else None, task_id)
+        stamps = {FIRST_HEADER: now, SENT_HEADER: now, TRACE_HEADER: trace}
         options["headers"] = stamps | (options.get("headers") or {})
-        if options.get("countdown"):
-            options["countdown"] = whole_seconds(options["countdown"])
-        elif isinstance(options.get("eta"), datetime):
-            options.update(eta=None, countdown=_countdown(options["eta"], now))
+        if countdown:
+            countdown = whole_seconds(countdown)
+        elif isinstance(eta, datetime):
+            countdown, eta = _countdown(eta, now), None
         if self._speaks_amqp():
             options.setdefault("mandatory", True)
             options.setdefault("timestamp", int(now))
-        return super().send_task(name, *args, **options)
+        if self.producer is not None:
+            # It has tried for as long as makes sense; Celery would ask kombu's connection whether to go on.
+            options["retry"] = False
+        return super().send_task(name, args, kwargs, countdown, eta, task_id, **options)
 
 
 def _countdown(eta: datetime, now: float) -> int:

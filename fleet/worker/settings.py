@@ -51,7 +51,7 @@ def worker_settings(context: WorkerContext) -> tuple[Setting, ...]:
         *_pool(context),
         *_settlement(context),
         *_recovery(),
-        *_publishing(),
+        *_publishing(context),
         *_results(context.fleet),
         *specific,
     )
@@ -194,7 +194,14 @@ def _recovery() -> Iterable[Setting]:
     )
 
 
-def _publishing() -> Iterable[Setting]:
+def _publishing(context: WorkerContext) -> Iterable[Setting]:
+    if not context.is_redis:
+        yield Setting(
+            name="task_publish_retry",
+            value=False,
+            reason="tasks go through fleet.publish, which itself tries again, on the next node if need be",
+        )
+        return
     yield Setting(
         name="task_publish_retry", value=True, reason="a retry must survive a restart of the broker"
     )

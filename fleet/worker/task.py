@@ -1,5 +1,6 @@
 """What can every task of the fleet do? Retry through the broker, back to the queue it came from."""
 
+import logging
 import time
 from typing import Any, NoReturn
 
@@ -7,9 +8,18 @@ from celery import Task
 from celery.exceptions import Reject, Retry
 from kombu.exceptions import OperationalError
 
-from fleet.publish.message import SENT_HEADER
+from fleet.publish.message import (
+    SENT_HEADER,
+    TRACE_HEADER,
+    child_traceparent,
+    is_traceparent,
+    traceparent_of,
+)
 from fleet.worker.delay import whole_seconds
 from fleet.worker.message import OVERRIDING_HEADERS, PROTOCOL_HEADERS, QUEUE_HEADER
+from fleet.worker.producer import Misdirected
+
+log = logging.getLogger(__name__)
 
 #: names that a retried message does not take over from its predecessor: the protocol's are set anew, and with
 #: CC and BCC RabbitMQ would route copies to further keys
@@ -28,6 +38,16 @@ def kept_headers(headers: dict[str, Any] | None, *, now: float) -> dict[str, Any
         if name not in _NOT_KEPT and not name.lower().startswith(("x-", "_"))
     }
     return kept | {SENT_HEADER: now}
+
+
+def trace_of(running: Any, task_id: str) -> str:
+    """Return the trace context of a task that is sent: in the trace of the ``running`` request, if any."""
+    if running is None:
+        return traceparent_of(task_id)
+    parent = (running.headers or {}).get(TRACE_HEADER)
+    if not isinstance(parent, str) or not is_traceparent(parent):
+        parent = traceparent_of(str(running.id))
+    return child_traceparent(parent, task_id)
 
 
 class FleetTask(Task):  # type: ignore[misc]  # celery ships no types
@@ -58,22 +78,29 @@ class FleetTask(Task):  # type: ignore[misc]  # celery ships no types
         return signature
 
     def retry(self, *args: Any, **options: Any) -> Retry:
-        """Retry as Celery does, but leave the message with the broker when it cannot take the next attempt.
+        """Retry as Celery does, but put the message back when the broker could not take the next attempt.
 
-        Celery would dead-letter it: an unreachable broker is no reason to give up on a task.
+        Celery would dead-letter it: an unreachable broker is no reason to give up on a task. One that has no
+        place for the next attempt is: put back, the message would run over and over at once.
         """
         try:
             return super().retry(*args, **options)
         except Reject as rejected:
-            if isinstance(rejected.reason, OperationalError | OSError):
-                raise Reject(rejected.reason, requeue=True) from rejected
-            raise
+            raise self._unsent(rejected.reason) from rejected
+
+    def _unsent(self, reason: object) -> Reject:
+        """Return what becomes of the message whose next attempt could not be sent, after saying why."""
+        goes_back = isinstance(reason, OperationalError | OSError) and not isinstance(reason, Misdirected)
+        fields = {"task": self.name, "id": self.request.id, "goes_back": goes_back}
+        log.error("no retry could be sent: %s", reason, extra={"event": "retry_failed", "fields": fields})
+        return Reject(reason, requeue=goes_back)
 
     def retry_later(self, error: Exception, *, delay_seconds: float, max_attempts: int) -> NoReturn:
         """Send this task again after ``delay_seconds``, or give up for good after ``max_attempts``.
 
-        Raises Retry (the next attempt is confirmed by the broker), Reject (the broker could not take it, so
-        this message stays) or RetriesExhausted from ``error``; the last ends in the dead-letter queue.
+        Raises Retry (the next attempt is confirmed by the broker), Reject (the broker has not taken it, so
+        this message goes back, or to the dead letters) or RetriesExhausted from ``error``; the last ends in
+        the dead-letter queue.
         """
         attempt = self.request.retries + 1
         if attempt >= max_attempts:

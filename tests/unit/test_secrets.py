@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import SecretMissing
-from fleet.secrets import parse_reference, resolve
+from fleet.secrets import Secret, parse_reference, resolve
 
 
 def test_a_reference_names_its_scheme_and_place() -> None:
@@ -26,6 +26,12 @@ def test_a_secret_from_the_environment_is_revealed_only_on_request() -> None:
     assert "hunter2" not in f"{secret} {secret!r}"
     with pytest.raises(TypeError):
         pickle.dumps(secret)
+
+
+def test_secrets_are_equal_where_their_values_are() -> None:
+    assert Secret("hunter2") == Secret("hunter2")
+    assert len({Secret("hunter2"), Secret("hunter2"), Secret("hunter3")}) == 2
+    assert Secret("hunter2") != "hunter2"
 
 
 def test_one_trailing_newline_of_a_file_is_not_part_of_the_secret(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ class Shop:
         queue: str | None = None,
         host: str | None = None,
         key: str | None = None,
+        traceparent: str | None = None,
+        **kwargs: object,
     ) -> str:
         fleet = read(str(self.file))
         password = fleet.broker.password
@@ -69,7 +71,9 @@ class Shop:
             queue=route(fleet, task, queue=queue, host=host),
             task_id=new_task_id(),
             args=args,
+            kwargs=kwargs,
             key=key,
+            traceparent=traceparent,
         )
         with Publisher(fleet, resolve(password, environ={})) as publisher:
             publisher.send(message)
@@ -219,7 +223,7 @@ delivery_limit = {delivery_limit}
 max_runtime = "{max_runtime}"
 
 [queues.slow]
-tasks = ["probe.sleep", "probe.hold", "probe.later"]
+tasks = ["probe.sleep", "probe.hold", "probe.later", "probe.pass_on"]
 long = true
 per_host = true
 
@@ -227,7 +231,7 @@ per_host = true
 hosts = ["*"]
 queues = ["shop"]
 pool = "{pool}"
-concurrency = 2
+concurrency = {1 if pool == "solo" else 2}
 metrics_port = {shared_port}
 stop_timeout = "{stop_timeout}"
 

@@ -5,7 +5,8 @@ import pytest
 
 from fleet.errors import UsageError
 from fleet.model import Backup, Broker, Fleet, Host, Mail, Node, Queue, Worker
-from fleet.publish.compose import backup_messages, mail_message, task_message
+from fleet.publish.compose import Destinations, backup_messages, mail_message, task_message
+from fleet.routes import route
 
 FLEET = Fleet(
     name="test",
@@ -57,7 +58,7 @@ def test_one_key_on_two_hosts_is_two_pieces_of_work() -> None:
 
 
 def test_without_a_key_every_task_is_another() -> None:
-    ids = {task_message(FLEET, "shop.charge", kwargs={}).task_id for _ in range(3)}
+    ids = {task_message(Destinations(FLEET), "shop.charge", kwargs={}).task_id for _ in range(3)}
     assert len(ids) == 3
 
 
@@ -68,19 +69,27 @@ def test_without_a_key_every_task_is_another() -> None:
         (lambda: backup_messages(FLEET, "etc", hosts=["gamma"]), "no host `gamma`", "its hosts: alpha, beta"),
         (lambda: backup_messages(FLEET, "etc", hosts=["web-*"]), "no host `web-*`", "its hosts: alpha, beta"),
         (
-            lambda: task_message(FLEET, "shop.charge", kwargs={}, host="xyz"),
+            lambda: task_message(Destinations(FLEET), "shop.charge", kwargs={}, host="xyz"),
             "no host `xyz`",
             "known: alpha",
         ),
-        (lambda: task_message(FLEET, "shop.charge", kwargs={}, host="alpha"), "is shared", "per_host"),
         (
-            lambda: task_message(FLEET, "nobody.knows", kwargs={}),
+            lambda: task_message(Destinations(FLEET), "shop.charge", kwargs={}, host="alpha"),
+            "is shared",
+            "per_host",
+        ),
+        (
+            lambda: task_message(Destinations(FLEET), "nobody.knows", kwargs={}),
             "has no queue for task `nobody.knows`",
             "fleet config show",
         ),
-        (lambda: task_message(FLEET, "fleet.backup", kwargs={}), "needs a host", "--host alpha"),
         (
-            lambda: task_message(FLEET, "fleet.backup", kwargs={}, queue="email"),
+            lambda: task_message(Destinations(FLEET), "fleet.backup", kwargs={}),
+            "needs a host",
+            "--host alpha",
+        ),
+        (
+            lambda: task_message(Destinations(FLEET), "fleet.backup", kwargs={}, queue="email"),
             "queue `email` does not allow task `fleet.backup`",
             "tasks",
         ),
@@ -103,3 +112,15 @@ def test_what_the_fleet_does_not_have_is_refused_before_anything_is_sent(
 def test_a_fleet_without_mail_sends_none() -> None:
     with pytest.raises(UsageError, match=r"no `\[mail\]`"):
         mail_message(replace(FLEET, mail=None), to="a@example.org", template="welcome", context={})
+
+
+def test_a_destination_is_looked_up_once_for_each_host_and_queue_and_is_that_of_the_fleet() -> None:
+    destinations = Destinations(FLEET)
+    asked: list[dict[str, Any]] = [{"host": "alpha"}, {"host": "beta"}, {"host": "alpha", "queue": "backup"}]
+    for options in asked:
+        found = destinations.of("fleet.backup", **options)
+        assert found == route(FLEET, "fleet.backup", **options)
+        assert destinations.of("fleet.backup", **options) is found
+    for _ in range(2):
+        with pytest.raises(UsageError, match="needs a host"):
+            destinations.of("fleet.backup")

@@ -5,6 +5,7 @@ import pytest
 from fleet.errors import BrokerRefused, PartlyDone, UsageError
 from fleet.model import Broker, Fleet, Node, Queue
 from fleet.publish import Publisher
+from fleet.publish.compose import Destinations
 from fleet.publish.fate import Fate, FateKind
 from fleet.publish.many import Delivery, TaskCall, send_many
 from fleet.publish.message import WireMessage
@@ -84,4 +85,4 @@ def test_what_is_never_iterated_says_that_it_sent_nothing(publisher: Publisher) 
 
 def test_a_trace_context_that_is_none_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="no W3C trace context"):
-        TaskCall("shop.charge", traceparent="00-1").message(FLEET)
+        TaskCall("shop.charge", traceparent="00-1").message(Destinations(FLEET))

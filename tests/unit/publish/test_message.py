@@ -12,6 +12,7 @@ from fleet.publish.message import (
     LONGEST_DELAY_SECONDS,
     TaskMessage,
     WireMessage,
+    child_traceparent,
     delayed_routing_key,
     for_rabbitmq,
     for_redis,
@@ -100,6 +101,16 @@ def test_a_task_without_a_trace_has_one_of_its_own_id(task_id: str) -> None:
     made = traceparent_of(task_id)
     assert is_traceparent(made)
     assert made == traceparent_of(task_id)
+
+
+@given(task_id=st.one_of(st.uuids().map(str), st.text(max_size=40)))
+def test_a_task_of_a_task_is_in_its_trace_with_a_span_of_its_own(task_id: str) -> None:
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    made = child_traceparent(parent, task_id)
+    assert is_traceparent(made)
+    assert made[:35] == parent[:35]
+    assert made[-3:] == "-01"
+    assert made.split("-")[2] == traceparent_of(task_id).split("-")[2]
 
 
 def test_a_trace_can_be_found_by_the_task_id() -> None:

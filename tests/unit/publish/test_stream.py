@@ -114,11 +114,12 @@ def silence() -> None:
     """Stand for a read that waits in vain."""
 
 
-def stream(link: ScriptedLink, *, reconnects: bool = True) -> Stream:
+def stream(link: ScriptedLink, *, reconnects: bool = True, waits: bool = False) -> Stream:
     return Stream(
         link,  # type: ignore[arg-type]  # all that a stream uses of a link
         timeout_seconds=SECONDS,
         reconnects=reconnects,
+        waits=waits,
         clock=lambda: link.now,
         sleep=link.sleep,
     )
@@ -201,6 +202,21 @@ def test_a_broker_that_never_answered_is_not_waited_for_and_nothing_is_taken() -
     assert type(caught.value) is BrokerUnreachable
     assert next(taken).message_id == "a"
     assert link.now == 0
+
+
+def test_a_sender_that_waits_waits_for_the_first_connection_too_but_not_for_ever() -> None:
+    link = ScriptedLink()
+    link.opens = [BrokerUnreachable("away"), BrokerUnreachable("away")]
+    fates = stream(link, waits=True).fates(wire(name) for name in "a")
+    assert [fate.kind for fate in fates] == [A]
+    assert link.now > 0
+
+    link = ScriptedLink()
+    link.opens = [BrokerUnreachable("away")] * 1000
+    with pytest.raises(BrokerUnreachable, match="away"):
+        list(stream(link, waits=True).fates(wire(name) for name in "a"))
+    assert SECONDS <= link.now < SECONDS + 2
+    assert not link.written
 
 
 def test_a_broker_that_stays_away_leaves_the_written_unknown_and_the_others_unsent() -> None:
