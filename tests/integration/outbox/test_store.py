@@ -255,6 +255,53 @@ def test_a_full_disk_refuses_the_task_and_harms_no_other(outbox: Outbox, path: P
     assert ids(outbox) == [str(number) for number in range(int(kept))]
 
 
+#: keeps tasks on a small disk until it is full, and one more when there is room again
+ON_A_SMALL_DISK = """
+import sys
+from pathlib import Path
+from fleet.errors import OutboxUnusable
+from fleet.outbox import Outbox
+from tests.integration.outbox.broker import task
+disk, kept = Path(sys.argv[1]), []
+(disk / "ballast").write_bytes(bytes(100_000))
+outbox = Outbox(disk / "box" / "outbox.sqlite3", fleet="test")
+def ids():
+    return [each.message.task_id for each in outbox.tasks()]
+try:
+    for number in range(1000):
+        outbox.keep([task(task_id=str(number), kwargs={"text": "x" * 2000})], now=0)
+        kept.append(str(number))
+except OutboxUnusable as error:
+    print(error.message, "|", error.hint)
+assert ids() == kept, (ids(), kept)
+(disk / "ballast").unlink()
+outbox.keep([task(task_id="again")], now=0)
+print(len(kept), ids() == [*kept, "again"])
+"""
+MOUNT_AND_RUN = 'mount -t tmpfs -o size=512k fleet "$1" && exec "$2" -c "$3" "$1"'
+
+
+def test_a_disk_that_is_really_full_refuses_the_task_until_there_is_room(tmp_path: Path) -> None:
+    # A disk of the process's own, which needs no root where users may have namespaces.
+    namespace = ("unshare", "--mount", "--map-root-user")
+    if subprocess.run((*namespace, "true"), capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk (`unshare --mount --map-root-user`)")
+    done = subprocess.run(
+        (*namespace, "sh", "-c", MOUNT_AND_RUN, "sh", str(tmp_path), sys.executable, ON_A_SMALL_DISK),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    refusal, found = done.stdout.splitlines()
+    assert "no space is left" in refusal
+    assert "| see `df -h -- " in refusal
+    count, is_whole = found.split()
+    assert (int(count) > 20, is_whole) == (True, "True")
+
+
 #: keeps tasks for ever and says each id after it was kept
 KEEP_FOR_EVER = """
 import os, sys
