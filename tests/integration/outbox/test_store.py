@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -16,7 +17,7 @@ import pytest
 
 from fleet.errors import OutboxBusy, OutboxFull, OutboxUnusable, UsageError
 from fleet.outbox import Outbox, Volume
-from fleet.outbox.file import hold_lock
+from fleet.outbox.file import hold_lock, settled_state
 from fleet.outbox.record import to_text
 from tests.integration.outbox.broker import EMAIL, SHOP, task
 
@@ -225,6 +226,48 @@ def test_a_damaged_outbox_is_an_error_and_stays_where_it_is(outbox: Outbox, path
     assert path.read_bytes().startswith(b"this is no database")
 
 
+#: keeps a task and dies before its connection is closed in order
+KEEP_AND_DIE = """
+import os, sys
+from pathlib import Path
+from fleet.outbox.database import opened
+from fleet.outbox import Outbox
+from tests.integration.outbox.broker import task
+with opened(Path(sys.argv[1]), fleet="test"):
+    Outbox(sys.argv[1], fleet="test").keep([task(task_id="last")], now=0)
+    os._exit(0)
+"""
+
+
+def test_an_outbox_that_was_empty_for_a_while_is_seen_to_fill_at_once(outbox: Outbox, path: Path) -> None:
+    other = Outbox(path, fleet="test")
+    other.keep([task(task_id="first")], now=0)
+    empty(other)
+    deadline = time.monotonic() + 10
+    while settled_state(path) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # Looked into once, it is not opened again until it changes.
+    assert [outbox.has_backlog(), outbox.has_backlog(), outbox.has_backlog("fleet.shop")] == [False] * 3
+    other.keep([task(task_id="second")], now=0)
+    assert outbox.has_backlog()
+    assert ids(outbox) == ["second"]
+    empty(other)
+    assert not outbox.has_backlog()
+    # What is committed is not in the file itself yet.
+    subprocess.run((sys.executable, "-c", KEEP_AND_DIE, str(path)), cwd=ROOT, timeout=30, check=True)
+    assert settled_state(path) is None
+    assert outbox.has_backlog()
+    assert ids(outbox) == ["last"]
+
+
+def empty(outbox: Outbox) -> None:
+    with outbox.forwarding() as drain:
+        for queue in drain.queues():
+            while (kept := drain.first(queue)) is not None:
+                drain.remove(kept)
+
+
 #: keeps tasks until something fails, and tells what; no file of this process may grow beyond 300 KiB
 UNTIL_FULL = """
 import resource, sys
@@ -258,6 +301,7 @@ def test_a_full_disk_refuses_the_task_and_harms_no_other(outbox: Outbox, path: P
 #: keeps tasks on a small disk until it is full, and one more when there is room again
 ON_A_SMALL_DISK = """
 import sys
+import time
 from pathlib import Path
 from fleet.errors import OutboxUnusable
 from fleet.outbox import Outbox
