@@ -34,6 +34,8 @@ _PATIENCE_SECONDS = 30.0
 _TICK_SECONDS = 5.0
 #: for as long the queue may take to note the acknowledgements; it needs a tenth of a second for hundreds
 _SETTLE_SECONDS = 20.0
+#: the same where others look, too: then it cannot be told for certain
+_SHARED_SECONDS = 3.0
 _SETTLE_PAUSE_SECONDS = 0.01
 #: after its end a look counts as a consumer until its letters are back: 1 ms for a few, 1 s for very many
 _ALONE_SECONDS = 2.0
@@ -164,7 +166,7 @@ class Look:
         is gone or back, so without consumers nothing is under way.
         """
         self._channel.basic_recover(requeue=True)
-        deadline = time.monotonic() + _SETTLE_SECONDS
+        deadline = time.monotonic() + (_SHARED_SECONDS if self.others else _SETTLE_SECONDS)
         while count := int(self._counted().consumer_count):
             if time.monotonic() > deadline:
                 return f"the broker counts {count} consumers there still, of this command or of somebody else"
