@@ -104,10 +104,14 @@ class BrokerVhost:
         return made
 
     @property
+    def address(self) -> str:
+        """The node's AMQP address: ``host:port``."""
+        return self.node.url.removeprefix("amqp://")
+
+    @property
     def url(self) -> str:
         """The AMQP URL with user, password and vhost, for a client library."""
-        address = self.node.url.removeprefix("amqp://")
-        return f"amqp://{self.user}:{quote(self.password)}@{address}/{self.name}"
+        return f"amqp://{self.user}:{quote(self.password)}@{self.address}/{self.name}"
 
     def api(self, method: str, path: str, body: object = None) -> Any:
         """Call the HTTP API as administrator; return the decoded answer, or None when it is empty."""

@@ -1,26 +1,24 @@
 """``fleet dead-letters``: look at what was given up, send it again, give it up for good, keep a copy."""
 
 import json
-import os
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import click
 
 from fleet.cli.context import Invocation, emit_json, emit_table, json_option, pass_invocation, say
 from fleet.cli.dead_letters_act import discard, replay
+from fleet.cli.new_file import new_file
 from fleet.cli.selecting import Selecting, selecting_options
-from fleet.errors import FleetError, UsageError
+from fleet.errors import FleetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fleet.ops.letters.listing import Details, Line, Listing
 
 
@@ -222,34 +220,11 @@ def export(invocation: Invocation, *, selecting: Selecting, output: str) -> None
 
     access, selection = selecting.access(invocation), selecting.selection()
     count = 0
-    with nullcontext(sys.stdout) if output == "-" else _new_file(Path(output)) as file:
+    with nullcontext(sys.stdout) if output == "-" else new_file(Path(output), option="--output") as file:
         for record in export_letters(access, selection, now=time.time()):
             file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
             count += 1
     say(f"{count} dead letters copied")
-
-
-@contextmanager
-def _new_file(path: Path) -> "Iterator[IO[str]]":
-    part = path.with_name(f".{path.name}.part")
-    if path.exists():
-        raise UsageError(f"--output: `{path}` exists already", hint="name another file")
-    try:
-        # Arguments may hold secrets; a part that an earlier run left is of no use.
-        part.unlink(missing_ok=True)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise UsageError(f"--output: `{path}` cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-    except OSError as error:
-        raise FleetError(f"--output: `{path}` cannot be written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 dead_letters.add_command(replay)

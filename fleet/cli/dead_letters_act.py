@@ -147,6 +147,9 @@ def _deal(access: "Access", wish: "Wish", act: "Act", *, word: str, yes: bool, a
     if as_json:
         emit_json({"dry_run": wish.dry_run, word: done, "queues": [asdict(report) for report in reports]})
     _say_hindrances(reports)
+    for report in reports:
+        if report.doubt:
+            say(f"some that were {word} may be in {report.dead_letter_queue} again: {report.doubt}")
     would = "would be " if wish.dry_run else ""
     say(f"{done} dead letters {would}{word} in {time.monotonic() - started:.1f} s")
     if count.is_interrupted:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,11 @@ _PRIVATE_FILE = 0o600
 _PRIVATE_DIRECTORY = 0o700
 _OF_OTHERS = 0o077
 _WRITABLE_BY_OTHERS = 0o022
+#: longer than any file system's clock stands still (two seconds on FAT), and than clocks are set back by NTP
+_TICK_NS = 3_000_000_000
+
+#: device, inode, size and times of a file
+FileState = tuple[int, int, int, int, int]
 
 
 def ensure_private_file(path: Path) -> None:
@@ -47,6 +53,25 @@ def require_private_file(path: Path) -> bool:
         raise unusable(path, error.strerror or str(error)) from error
     _check_file(path, found)
     return True
+
+
+def settled_state(path: Path) -> FileState | None:
+    """Return what changes whenever the file does, or None while no such thing can be told.
+
+    Looking at a file costs a tiny part of opening it through SQLite. What was committed is in the -wal file
+    until it has been written back into the file, so while there is one, the file itself tells nothing. Nor
+    does it while another change in the same tick of the clock would leave its times as they are.
+    """
+    try:
+        path.with_name(f"{path.name}-wal").lstat()
+    except FileNotFoundError:
+        with suppress(OSError):
+            found = path.lstat()
+            if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > _TICK_NS:
+                return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    except OSError:
+        pass
+    return None
 
 
 @contextmanager

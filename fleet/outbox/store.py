@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fleet.errors import OutboxFull, OutboxUnusable, UsageError
 from fleet.outbox.database import Connection, Row, forwarding_lock, opened, transaction
-from fleet.outbox.file import hold_lock, require_private_file
+from fleet.outbox.file import FileState, hold_lock, require_private_file, settled_state
 from fleet.outbox.record import Backlog, KeptTask, QueueBacklog, Volume, from_text, to_text
 from fleet.publish.message import TaskMessage
 
@@ -35,6 +35,8 @@ class Outbox:
         #: absolute, so that a process that changes its directory keeps its outbox
         self.path = Path(path).absolute()
         self._fleet = fleet
+        #: what the file looked like when nothing waited in it
+        self._empty: FileState | None = None
 
     @classmethod
     def in_state_dir(cls, state_dir: str, *, fleet: str) -> "Outbox":
@@ -63,11 +65,18 @@ class Outbox:
 
     def has_backlog(self, queue: str | None = None) -> bool:
         """Tell whether something waits for ``queue``, or at all. Raises OutboxUnusable."""
+        state = settled_state(self.path)
+        if state is not None and state == self._empty:
+            return False
         with self._existing() as connection:
             if connection is None:
                 return False
             where, values = ("WHERE queue = ?", (queue,)) if queue is not None else ("", ())
-            return connection.execute(f"SELECT 1 FROM message {where} LIMIT 1", values).fetchone() is not None  # noqa: S608 - one of two constants
+            row = connection.execute(f"SELECT 1 FROM message {where} LIMIT 1", values).fetchone()  # noqa: S608 - one of two constants
+        if queue is None:
+            # Seen before the file was read: what came in between has changed it.
+            self._empty = state if row is None else None
+        return row is not None
 
     def backlog(self) -> Backlog:
         """Return what waits, by queue. Raises OutboxUnusable."""

@@ -40,6 +40,11 @@ class Shelf(Protocol):
         """Return how many letters lie there, and nobody holds."""
         ...
 
+    @property
+    def doubt(self) -> str | None:
+        """Return, after its end, why letters that were acknowledged may be there again."""
+        ...
+
     def letters(self, *, at_most: int | None = None) -> Iterator[Held]:
         """Yield letters, each held until it is acknowledged or the look ends."""
         ...
@@ -87,6 +92,8 @@ class Report:
     examples: tuple[Hindered, ...]
     #: why the broker did not take a letter, which ended the work; None when it took all
     stopped: str | None
+    #: why letters that were dealt with may be there again; None when that cannot be
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +133,7 @@ class Work:
         self._turn = self._began
         self._done = 0
         self._stopped: str | None = None
+        self._doubt: str | None = None
         self._examined = 0
         self._hindered: Counter[str] = Counter()
         self._examples: list[Hindered] = []
@@ -138,6 +146,7 @@ class Work:
                 first = shelf.size if first is None else first
                 before = self._done
                 is_over = self._pass(shelf, at_most=first - self._done)
+            self._doubt = self._doubt or shelf.doubt
             if not is_over and self._done == before:
                 self._stopped = "looking took too long for nothing; ask for less, such as one queue"
             if is_over or self._stopped is not None:
@@ -232,6 +241,7 @@ class Work:
             hindered=dict(self._hindered),
             examples=tuple(self._examples),
             stopped=self._stopped,
+            doubt=self._doubt,
         )
 
 

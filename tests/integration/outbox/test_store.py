@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -16,7 +17,7 @@ import pytest
 
 from fleet.errors import OutboxBusy, OutboxFull, OutboxUnusable, UsageError
 from fleet.outbox import Outbox, Volume
-from fleet.outbox.file import hold_lock
+from fleet.outbox.file import hold_lock, settled_state
 from fleet.outbox.record import to_text
 from tests.integration.outbox.broker import EMAIL, SHOP, task
 
@@ -225,6 +226,48 @@ def test_a_damaged_outbox_is_an_error_and_stays_where_it_is(outbox: Outbox, path
     assert path.read_bytes().startswith(b"this is no database")
 
 
+#: keeps a task and dies before its connection is closed in order
+KEEP_AND_DIE = """
+import os, sys
+from pathlib import Path
+from fleet.outbox.database import opened
+from fleet.outbox import Outbox
+from tests.integration.outbox.broker import task
+with opened(Path(sys.argv[1]), fleet="test"):
+    Outbox(sys.argv[1], fleet="test").keep([task(task_id="last")], now=0)
+    os._exit(0)
+"""
+
+
+def test_an_outbox_that_was_empty_for_a_while_is_seen_to_fill_at_once(outbox: Outbox, path: Path) -> None:
+    other = Outbox(path, fleet="test")
+    other.keep([task(task_id="first")], now=0)
+    empty(other)
+    deadline = time.monotonic() + 10
+    while settled_state(path) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # Looked into once, it is not opened again until it changes.
+    assert [outbox.has_backlog(), outbox.has_backlog(), outbox.has_backlog("fleet.shop")] == [False] * 3
+    other.keep([task(task_id="second")], now=0)
+    assert outbox.has_backlog()
+    assert ids(outbox) == ["second"]
+    empty(other)
+    assert not outbox.has_backlog()
+    # What is committed is not in the file itself yet.
+    subprocess.run((sys.executable, "-c", KEEP_AND_DIE, str(path)), cwd=ROOT, timeout=30, check=True)
+    assert settled_state(path) is None
+    assert outbox.has_backlog()
+    assert ids(outbox) == ["last"]
+
+
+def empty(outbox: Outbox) -> None:
+    with outbox.forwarding() as drain:
+        for queue in drain.queues():
+            while (kept := drain.first(queue)) is not None:
+                drain.remove(kept)
+
+
 #: keeps tasks until something fails, and tells what; no file of this process may grow beyond 300 KiB
 UNTIL_FULL = """
 import resource, sys
@@ -253,6 +296,54 @@ def test_a_full_disk_refuses_the_task_and_harms_no_other(outbox: Outbox, path: P
     kept, message = done.stdout.split(maxsplit=1)
     assert "cannot be used" in message
     assert ids(outbox) == [str(number) for number in range(int(kept))]
+
+
+#: keeps tasks on a small disk until it is full, and one more when there is room again
+ON_A_SMALL_DISK = """
+import sys
+import time
+from pathlib import Path
+from fleet.errors import OutboxUnusable
+from fleet.outbox import Outbox
+from tests.integration.outbox.broker import task
+disk, kept = Path(sys.argv[1]), []
+(disk / "ballast").write_bytes(bytes(100_000))
+outbox = Outbox(disk / "box" / "outbox.sqlite3", fleet="test")
+def ids():
+    return [each.message.task_id for each in outbox.tasks()]
+try:
+    for number in range(1000):
+        outbox.keep([task(task_id=str(number), kwargs={"text": "x" * 2000})], now=0)
+        kept.append(str(number))
+except OutboxUnusable as error:
+    print(error.message, "|", error.hint)
+assert ids() == kept, (ids(), kept)
+(disk / "ballast").unlink()
+outbox.keep([task(task_id="again")], now=0)
+print(len(kept), ids() == [*kept, "again"])
+"""
+MOUNT_AND_RUN = 'mount -t tmpfs -o size=512k fleet "$1" && exec "$2" -c "$3" "$1"'
+
+
+def test_a_disk_that_is_really_full_refuses_the_task_until_there_is_room(tmp_path: Path) -> None:
+    # A disk of the process's own, which needs no root where users may have namespaces.
+    namespace = ("unshare", "--mount", "--map-root-user")
+    if subprocess.run((*namespace, "true"), capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a small disk (`unshare --mount --map-root-user`)")
+    done = subprocess.run(
+        (*namespace, "sh", "-c", MOUNT_AND_RUN, "sh", str(tmp_path), sys.executable, ON_A_SMALL_DISK),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    refusal, found = done.stdout.splitlines()
+    assert "no space is left" in refusal
+    assert "| see `df -h -- " in refusal
+    count, is_whole = found.split()
+    assert (int(count) > 20, is_whole) == (True, "True")
 
 
 #: keeps tasks for ever and says each id after it was kept

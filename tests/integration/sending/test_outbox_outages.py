@@ -1,15 +1,28 @@
-"""A program that goes on sending while its broker dies, comes back, or stops taking messages."""
+"""A program that goes on sending while its broker dies, comes back, or stops taking messages.
+
+RabbitMQ 3.10 and 4.0 write the names of new quorum queues down within three minutes or when they stop;
+killed before, it finds no leader for them ever again. So each is made to after its queue was made.
+"""
 
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fleet import Client
 from fleet.daemons.rabbitmq import RabbitNode
+from fleet.model import Node, Tls
 from tests.broker import BrokerVhost
+from tests.hosts.fixtures import Clusters
+from tests.hosts.lab.broker_files import AMQPS
+from tests.hosts.lab.brokers import RELEASES, Broker
+from tests.hosts.lab.system import machine_suite
 from tests.integration.sending.topology import EMAIL_QUEUE, Site, site_on
+
+WRITE_NAMES_DOWN = "[dets:sync(Table) || Table <- dets:all()]."
 
 
 @pytest.fixture
@@ -17,10 +30,37 @@ def own_site(own_rabbit: RabbitNode, tmp_path: Path) -> Site:
     """A fleet on a node that may be killed."""
     site = site_on(BrokerVhost.create(own_rabbit, tmp_path))
     site.declare(EMAIL_QUEUE)
-    # RabbitMQ 3.10 writes the names of new quorum queues down within three minutes or when it stops; killed
-    # before, it finds no leader for them ever again.
     own_rabbit.restart()
     return site
+
+
+def other_release() -> str:
+    (release,) = (name for name, known in RELEASES.items() if known.suite != machine_suite())
+    return release
+
+
+@pytest.fixture
+def other_broker(clusters: Clusters) -> Broker:
+    """A node of the release that this machine's own Debian does not have; it may be killed."""
+    return clusters.single(other_release()).nodes[0]
+
+
+@pytest.fixture
+def guarded_site(other_broker: Broker, clusters: Clusters, tmp_path: Path) -> Iterator[Site]:
+    """A fleet that reaches that node over TLS, and shows it a certificate of its own."""
+    vhost = BrokerVhost.create(other_broker, tmp_path)
+    site = site_on(vhost)
+    site.declare(EMAIL_QUEUE)
+    other_broker.ctl("eval", WRITE_NAMES_DOWN)
+    authority = clusters.single(other_release()).authority
+    client = authority.issue("sender", client=True)
+    node = Node(host=other_broker.host.address, port=AMQPS, tls=True)
+    tls = Tls(ca=str(authority.cert), cert=str(client.cert), key=str(client.key))
+    broker = replace(site.fleet.broker, nodes=(node,), tls=tls)
+    try:
+        yield replace(site, fleet=replace(site.fleet, broker=broker))
+    finally:
+        vhost.delete()
 
 
 def arrived(site: Site) -> list[str]:
@@ -75,18 +115,28 @@ class Sending:
 def test_every_task_arrives_in_order_though_the_broker_is_killed_in_between(
     own_site: Site, own_rabbit: RabbitNode, tmp_path: Path
 ) -> None:
+    go_through_an_outage(own_site, own_rabbit, tmp_path)
+
+
+def test_the_same_holds_on_the_other_release_over_mutual_tls(
+    guarded_site: Site, other_broker: Broker, tmp_path: Path
+) -> None:
+    go_through_an_outage(guarded_site, other_broker, tmp_path)
+
+
+def go_through_an_outage(site: Site, node: RabbitNode | Broker, tmp_path: Path) -> None:
     path = tmp_path / "box" / "outbox.sqlite3"
-    sending = Sending(own_site, path)
+    sending = Sending(site, path)
     try:
         sending.await_more(50)
-        own_rabbit.kill()
+        node.kill()
         sending.await_more(50, kept=True)
-        own_rabbit.restart()
+        node.restart()
         sending.await_more(50)
     finally:
         sending.stop()
-    tries = forward_all(own_site, path)
-    found = arrived(own_site)
+    tries = forward_all(site, path)
+    found = arrived(site)
     assert list(dict.fromkeys(found)) == sending.ids
     # One that was on its way when the broker died, or did not confirm, may be there twice.
     assert len(found) - len(sending.ids) <= 1 + tries

@@ -35,7 +35,7 @@ class Site:
     def connection(self) -> amqp.Connection:
         """Return an open connection as the fleet's user."""
         made = amqp.Connection(
-            host=f"127.0.0.1:{self.vhost.node.port}",
+            host=self.vhost.address,
             userid=self.vhost.user,
             password=self.vhost.password,
             virtual_host=self.vhost.name,
@@ -83,7 +83,7 @@ class Site:
 def site_on(vhost: BrokerVhost) -> Site:
     """Return a fleet of two hosts on ``vhost``, with nothing declared yet."""
     broker = Broker(
-        nodes=(Node(host="127.0.0.1", port=vhost.node.port),),
+        nodes=(Node(host=vhost.address.split(":")[0], port=vhost.node.port),),
         vhost=vhost.name,
         user=vhost.user,
         password=SecretRef(scheme="file", name=str(vhost.password_file)),

@@ -148,7 +148,7 @@ class Shop:
         """Return a connection that may do everything in the vhost."""
         node = self.vhost.node
         connection = amqp.Connection(
-            host=f"127.0.0.1:{node.port}",
+            host=self.vhost.address,
             userid=node.admin_user,
             password=node.admin_password.reveal(),
             virtual_host=self.vhost.name,
@@ -158,15 +158,15 @@ class Shop:
 
     def publisher(self) -> "RawPublisher":
         """Return a connection as user ``web``, who may enqueue into queue ``shop`` and nothing else."""
-        return RawPublisher(self.vhost.node.port, self.vhost.name, f"web-{self.vhost.name}")
+        return RawPublisher(self.vhost.address, self.vhost.name, f"web-{self.vhost.name}")
 
 
 class RawPublisher:
     """Publishes any bytes with any headers, as somebody with a publisher's rights could."""
 
-    def __init__(self, port: int, vhost: str, user: str) -> None:
+    def __init__(self, address: str, vhost: str, user: str) -> None:
         self._connection = amqp.Connection(
-            host=f"127.0.0.1:{port}", userid=user, password=WEB_PASSWORD, virtual_host=vhost
+            host=address, userid=user, password=WEB_PASSWORD, virtual_host=vhost
         )
         self._connection.connect()
         self._channel = self._connection.channel()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,11 +95,36 @@ class Desk:
         eventually(lambda: self.ready(queue) == count, what=f"{count} letters in {queue}")
 
 
+def begin(desk: Desk, *arguments: str) -> "subprocess.Popen[str]":
+    """Start a command and do not wait for it."""
+    return subprocess.Popen(
+        (sys.executable, "-m", "fleet.cli.main", "dead-letters", *arguments),
+        env=clean_environ() | ENVIRON | {"FLEET_FILE": str(desk.shop.file)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def taken_out(desk: Desk, queue: str) -> Counter[str]:
+    """Take every message out of a queue, and return how many there are of each task id."""
+    found: Counter[str] = Counter()
+    connection = admin(desk.shop)
+    try:
+        channel = connection.channel()
+        while (message := channel.basic_get(queue, no_ack=True)) is not None:
+            found[message.headers["id"]] += 1
+    finally:
+        connection.close()
+    return found
+
+
 def admin(shop: Shop) -> amqp.Connection:
     """Return a connection with every right, to put things where nobody else may."""
     node = shop.vhost.node
     connection = amqp.Connection(
-        host=f"127.0.0.1:{node.port}",
+        host=shop.vhost.address,
         userid=node.admin_user,
         password=node.admin_password.reveal(),
         virtual_host=shop.vhost.name,

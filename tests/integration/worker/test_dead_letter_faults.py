@@ -3,45 +3,27 @@
 import json
 import resource
 import signal
-import subprocess
-import sys
 import time
-from collections import Counter
 
 import pytest
 
-from tests.integration.worker.conftest import ENVIRON, Shop, eventually
-from tests.integration.worker.letters import DEAD_SHOP, Desk, admin, audit, lay, refused, task_headers
-from tests.servers import RunFleet, clean_environ
+from tests.integration.worker.conftest import Shop, eventually
+from tests.integration.worker.letters import (
+    DEAD_SHOP,
+    Desk,
+    audit,
+    begin,
+    lay,
+    refused,
+    taken_out,
+    task_headers,
+)
+from tests.servers import RunFleet
 
 
 @pytest.fixture
 def desk(shop: Shop, run_fleet: RunFleet) -> Desk:
     return Desk(shop=shop, run_fleet=run_fleet)
-
-
-def begin(desk: Desk, *arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        (sys.executable, "-m", "fleet.cli.main", "dead-letters", *arguments),
-        env=clean_environ() | ENVIRON | {"FLEET_FILE": str(desk.shop.file)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def taken_out(desk: Desk, queue: str) -> Counter[str]:
-    """Take every message out of a queue, and return how many there are of each task id."""
-    found: Counter[str] = Counter()
-    connection = admin(desk.shop)
-    try:
-        channel = connection.channel()
-        while (message := channel.basic_get(queue, no_ack=True)) is not None:
-            found[message.headers["id"]] += 1
-    finally:
-        connection.close()
-    return found
 
 
 def test_a_replay_that_is_killed_at_any_moment_loses_nothing_and_goes_on_when_run_again(desk: Desk) -> None:

@@ -209,7 +209,11 @@ def test_what_another_operator_holds_is_dealt_with_once(desk: Desk) -> None:
         shown = desk.run("list", "--json")
         listing = json.loads(shown.stdout)
         assert (len(listing["lines"]), listing["shared"]) == (6, [DEAD_SHOP])
-        assert desk.json("replay", "--all", "--yes", "--rate", "1000")["replayed"] == 6
+        done = desk.json("replay", "--all", "--yes", "--rate", "1000")
+        doubts = {report["dead_letter_queue"]: report["doubt"] for report in done["queues"]}
+        assert done["replayed"] == 6
+        assert "counts 1 consumers there still" in doubts.pop(DEAD_SHOP)
+        assert set(doubts.values()) == {None}
     desk.await_letters(4)
     assert desk.json("replay", "--all", "--yes", "--rate", "1000")["replayed"] == 4
     assert desk.ready() == 10

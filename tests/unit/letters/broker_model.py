@@ -94,6 +94,7 @@ class LookModel:
     def __init__(self, broker: BrokerModel) -> None:
         self._broker = broker
         self.size = len(broker.ready)
+        self.doubt: str | None = None
         self._held: dict[int, Letter] = {}
 
     def letters(self, *, at_most: int | None = None) -> Iterator[Held]:
