@@ -7,6 +7,7 @@ Copied beside the fleet file or the plain app, onto lab hosts too, so it stands 
 
 import os
 import signal
+import subprocess
 import time
 from typing import Any
 
@@ -57,6 +58,18 @@ def retry(self: Any, seconds: int) -> None:
         note("fail", self.request)
         raise self.retry(countdown=seconds)
     work_for(0, self.request)
+
+
+@shared_task(name="faults.program", bind=True, max_retries=1)
+def program(self: Any, seconds: float) -> None:
+    """Run a program, as a backup runs rsync; when it fails, try once more a second later, then give up."""
+    note("start", self.request)
+    try:
+        subprocess.run(("sleep", str(seconds)), check=True)
+    except subprocess.CalledProcessError as error:
+        note("fail", self.request)
+        raise self.retry(exc=error, countdown=1) from error
+    note("end", self.request)
 
 
 @shared_task(name="faults.poison", bind=True)
