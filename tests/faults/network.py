@@ -51,7 +51,8 @@ def cable(seconds: float) -> HostCase:
 
 def partition(stage: HostStage, cluster: Cluster) -> None:
     """Cut one node and a worker host off from the rest."""
-    under_way(stage, seconds=PARTITION_SECONDS + 20)
+    # Until the nodes are together again, half a minute may pass.
+    under_way(stage, seconds=PARTITION_SECONDS + 60)
     lonely = cluster.names[-1]
     cluster.partition([lonely], BETA)
     time.sleep(PARTITION_SECONDS)

@@ -133,10 +133,6 @@ class Broker:
         self.host.console("systemctl", "kill", "--signal=KILL", UNIT)
         await_that(lambda: not self.is_active, f"{self.name} should be dead", timeout_seconds=30)
 
-    def stop(self) -> None:
-        """Stop the broker in order."""
-        self.host.console("systemctl", "stop", UNIT, timeout_seconds=HEALTH_SECONDS)
-
     def restart(self) -> None:
         """Start the broker, stopping it first where it runs, and return when it serves clients."""
         self.host.console("systemctl", "reset-failed", UNIT, check=False)
