@@ -4,6 +4,7 @@ The password goes into the connection's handshake and nowhere else: no URL is ev
 in an error, a log line or a process list.
 """
 
+import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +53,8 @@ class Timeouts:
     read_seconds: float = 5.0
     #: one write into a full socket
     write_seconds: float = 5.0
+    #: a peer of which nothing is heard, not even that what was sent has reached its machine
+    silence_seconds: float = 7.0
 
 
 DEFAULT_TIMEOUTS = Timeouts()
@@ -169,6 +172,16 @@ def tls_options(node: Node, tls: Tls | None) -> dict[str, object] | bool:
     }
 
 
+def tcp_settings(silence_seconds: float) -> dict[int, int]:
+    """Return the TCP options with which a connection outlives a cut of up to ``silence_seconds``.
+
+    Without them py-amqp has the kernel end a connection once sent data was on its way for one second, so that
+    each small trouble of the network costs a reconnect, and what ran meanwhile may run again.
+    """
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux only
+    return {} if option is None else {option: round(silence_seconds * 1000)}
+
+
 def _open(target: Target, node: Node, hooks: Mapping[str, Callable[..., Any] | None]) -> amqp.Connection:
     timeouts, password = target.timeouts, target.login.password
     connection = amqp.Connection(
@@ -182,6 +195,7 @@ def _open(target: Target, node: Node, hooks: Mapping[str, Callable[..., Any] | N
         connect_timeout=timeouts.connect_seconds,
         read_timeout=timeouts.read_seconds,
         write_timeout=timeouts.write_seconds,
+        socket_settings=tcp_settings(timeouts.silence_seconds),
         heartbeat=target.heartbeat_seconds,
         client_properties={"connection_name": target.name},
         **hooks,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 
 from amqp.exceptions import AMQPError, ChannelError
 
-from fleet.connection import Target
+from fleet.connection import DEFAULT_TIMEOUTS, Target
 from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError, PublishUncertain
 from fleet.publish.fate import Fate
 from fleet.publish.link import Link
@@ -21,7 +21,7 @@ from fleet.publish.window import Window
 #: between two looks at what the broker has said, while there are messages to write
 LOOK_SECONDS = 0.005
 #: a node that says nothing, not even a heartbeat, for this long hangs; another one may not
-SILENCE_SECONDS = 7.0
+SILENCE_SECONDS = DEFAULT_TIMEOUTS.silence_seconds
 #: before the first attempt to connect again, and the longest that this grows to
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0

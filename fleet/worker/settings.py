@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from fleet.connection import address
+from fleet.connection import address, tcp_settings
 from fleet.errors import UsageError
 from fleet.model import Broker, Fleet, Kind, Node
 from fleet.routes import TASK_EXCHANGE, broker_queues
@@ -19,6 +19,7 @@ from fleet.worker.queues import quorum_queue, redis_queue, router
 
 #: seconds between heartbeats; a silent peer is given up after two
 HEARTBEAT_SECONDS = 10
+SILENCE_SECONDS = 2 * HEARTBEAT_SECONDS
 #: seconds that connecting may take
 CONNECT_SECONDS = 10
 #: messages that a pool slot of a short worker may hold beyond the one it runs
@@ -227,8 +228,13 @@ def _results(fleet: Fleet) -> Iterable[Setting]:
 def _rabbitmq(context: WorkerContext) -> Iterable[Setting]:
     yield Setting(
         name="broker_transport_options",
-        value={"confirm_publish": True, "client_properties": {"connection_name": context.node_name}},
-        reason="without confirms a full queue loses messages silently; the name shows in the management UI",
+        value={
+            "confirm_publish": True,
+            "client_properties": {"connection_name": context.node_name},
+            "socket_settings": tcp_settings(SILENCE_SECONDS),
+        },
+        reason="without confirms a full queue loses messages silently; the name shows in the management UI; "
+        "TCP gives a silent peer up when heartbeats do, where py-amqp's 1 s ends it for any short cut",
     )
     yield Setting(
         name="broker_channel_error_retry",

@@ -18,10 +18,11 @@ from amqp.channel import Channel
 from amqp.connection import Connection
 from amqp.method_framing import frame_writer
 from amqp.serialization import dumps
-from amqp.transport import _AbstractTransport
+from amqp.transport import DEFAULT_SOCKET_SETTINGS, _AbstractTransport
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleet.connection import tcp_settings
 from fleet.publish.encoding import Encoder
 from fleet.publish.message import WireMessage
 from fleet.publish.stream import SILENCE_SECONDS
@@ -176,6 +177,28 @@ def test_a_queue_that_is_missing_closes_only_the_channel_that_asked(site: Site) 
         assert caught.value.method_sig == spec.Queue.Declare
         asking.close()
         assert publishing.queue_declare(EMAIL_QUEUE.name, passive=True).queue == EMAIL_QUEUE.name
+
+
+@pytest.mark.parametrize(
+    ("options", "expected_ms"), [({}, 1000), ({"socket_settings": tcp_settings(7.0)}, 7000)]
+)
+def test_the_kernel_ends_a_connection_that_was_cut_for_a_second_unless_told_otherwise(
+    options: dict[str, Any], expected_ms: int, vhost: BrokerVhost
+) -> None:
+    assert DEFAULT_SOCKET_SETTINGS["TCP_USER_TIMEOUT"] == 1000
+    connection = amqp.Connection(
+        host=f"127.0.0.1:{vhost.node.port}",
+        userid=vhost.user,
+        password=vhost.password,
+        virtual_host=vhost.name,
+        **options,
+    )
+    connection.connect()
+    try:
+        option = connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert option == expected_ms
+    finally:
+        connection.close()
 
 
 def test_a_broker_that_has_nothing_to_say_sends_heartbeats(vhost: BrokerVhost) -> None:

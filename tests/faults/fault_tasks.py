@@ -7,6 +7,7 @@ Copied beside the fleet file or the plain app, onto lab hosts too, so it stands 
 
 import os
 import signal
+import subprocess
 import time
 from typing import Any
 
@@ -59,6 +60,18 @@ def retry(self: Any, seconds: int) -> None:
     work_for(0, self.request)
 
 
+@shared_task(name="faults.program", bind=True, max_retries=1)
+def program(self: Any, seconds: float) -> None:
+    """Run a program, as a backup runs rsync; when it fails, try once more a second later, then give up."""
+    note("start", self.request)
+    try:
+        subprocess.run(("sleep", str(seconds)), check=True)
+    except subprocess.CalledProcessError as error:
+        note("fail", self.request)
+        raise self.retry(exc=error, countdown=1) from error
+    note("end", self.request)
+
+
 @shared_task(name="faults.poison", bind=True)
 def poison(self: Any) -> None:
     """Fail for good."""
@@ -73,3 +86,11 @@ def kill(self: Any) -> None:
     note("start", self.request)
     note("dies", self.request)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+if os.environ.get("FAULTS_RELEASE") == "tomorrow":
+
+    @shared_task(name="faults.of_tomorrow", bind=True)
+    def of_tomorrow(self: Any) -> None:
+        """Do something that only the next release can."""
+        work_for(0, self.request)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from fleet.daemons.rabbitmq import RabbitNode
-from tests.faults.brokers import FaultyBroker, LabBroker, PrivateBroker
+from tests.faults.brokers import FaultyBroker
 from tests.faults.hosts import HostStage, host_stage
 from tests.faults.subjects import HOSTS
 from tests.hosts.fixtures import Clusters, host_specs
@@ -27,9 +27,9 @@ class Grounds:
 
     def broker(self, release: str) -> FaultyBroker:
         """Return a broker of ``release``: private where this machine's Debian has it, else one of the lab."""
-        if RELEASES[release].suite == machine_suite():
-            return self._private
-        return LabBroker(self._clusters.single(release).nodes[0], RELEASES[release].version)
+        is_private = RELEASES[release].suite == machine_suite()
+        node = self._private if is_private else self._clusters.single(release).nodes[0]
+        return FaultyBroker(node, RELEASES[release].version)
 
     def cluster(self, release: str) -> Cluster:
         """Return three nodes of ``release``, whole."""
@@ -46,8 +46,8 @@ class Grounds:
         return host_stage(cluster, hosts, wheel=self._wheel, directory=directory)
 
     @cached_property
-    def _private(self) -> FaultyBroker:
-        return PrivateBroker(self._stack.enter_context(RabbitNode.start(self._directory / "node")))
+    def _private(self) -> RabbitNode:
+        return self._stack.enter_context(RabbitNode.start(self._directory / "node"))
 
     @cached_property
     def _lab(self) -> Lab:

@@ -9,52 +9,20 @@ from fleet.daemons.files import write_private
 from tests.broker import BrokerVhost
 from tests.faults.stage import TASKS, Stage
 from tests.faults.subjects import LONG, SHORT, FleetSubject, fleet_body
+from tests.hosts.by_hand import ETC, SERVICE, STATE, broker_tables, install
 from tests.hosts.lab import Host
-from tests.hosts.lab.broker_files import ADMIN_USER, AMQPS
 from tests.hosts.lab.brokers import Cluster
 from tests.servers import answers_ok, ready_urls
 
-ETC, STATE = "/etc/fleet", "/var/lib/fleet"
 #: not below the state directory, whose disk may be full
 EFFECTS = "/var/lib/faults/effects"
-SERVICE = "fleet-workers.service"
-UNIT = f"""\
-[Unit]
-After=network.target
-StartLimitIntervalSec=0
-
-[Service]
-User=fleet
-StateDirectory=faults
-Environment=FLEET_FILE={ETC}/fleet.toml
-Environment=FAULTS_HOST=%H FAULTS_EFFECTS={EFFECTS}
-ExecStart=/opt/fleet/bin/fleet worker --host %H
-KillMode=mixed
-Restart=always
-RestartSec=1
-
-[Install]
-WantedBy=multi-user.target
-"""
 FLEET_TOML = """\
 [fleet]
 name = "faults"
 timezone = "UTC"
 state_dir = "{state}"
 
-[broker]
-nodes = [{nodes}]
-vhost = "{vhost}"
-user = "{user}"
-password = "file:{etc}/celery.password"
-[broker.tls]
-ca = "{etc}/ca.pem"
-[broker.management]
-url = "{management}"
-user = "{admin}"
-password = "file:{etc}/admin.password"
-ca = "{etc}/ca.pem"
-
+{broker}
 {body}
 """
 
@@ -119,27 +87,12 @@ def host_stage(cluster: Cluster, hosts: tuple[Host, ...], *, wheel: Path, direct
 
 
 def _toml(cluster: Cluster, vhost: BrokerVhost, body: str, *, etc: str, state: str) -> str:
-    nodes = ", ".join(f'"amqps://{node.host.address}:{AMQPS}"' for node in cluster.nodes)
-    return FLEET_TOML.format(
-        etc=etc,
-        state=state,
-        nodes=nodes,
-        vhost=vhost.name,
-        user=vhost.user,
-        management=cluster.nodes[0].management_tls_url,
-        admin=ADMIN_USER,
-        body=body,
-    )
+    broker = broker_tables(cluster, vhost=vhost.name, user=vhost.user, etc=etc)
+    return FLEET_TOML.format(state=state, broker=broker, body=body)
 
 
 def _install(host: Host, fleet_toml: str, wheel: Path, directory: Path) -> None:
-    host.console("useradd", "--system", "--home-dir", STATE, "--shell", "/usr/sbin/nologin", "fleet")
-    host.run("install", "-d", "-o", "fleet", "-m", "0700", STATE)
-    host.put(f"/srv/{wheel.name}", wheel)
-    host.run("/opt/fleet/bin/pip", "install", "--quiet", "--no-index", "--no-deps", f"/srv/{wheel.name}")
-    host.put(f"{ETC}/fleet.toml", fleet_toml)
-    host.put(f"{ETC}/ca.pem", directory / "ca.pem")
-    host.put(f"{ETC}/celery.password", directory / "celery.password", mode=0o400, owner="fleet")
+    traced = {"FAULTS_HOST": "%H", "FAULTS_EFFECTS": EFFECTS}
+    install(host, wheel=wheel, fleet_toml=fleet_toml, secrets=directory, environ=traced)
     host.put(f"{ETC}/{TASKS.name}", TASKS)
     host.put(EFFECTS, "", owner="fleet")
-    host.put(f"/etc/systemd/system/{SERVICE}", UNIT)

@@ -19,7 +19,7 @@ def depth(vhost: BrokerVhost, queues: Collection[str]) -> int | None:
     except requests.RequestException:
         return None
     held = [row.get("messages") for row in rows if row["name"] in queues]
-    # After a partition the HTTP API of a node may know no numbers any more.
+    # The leader of a quorum queue counts every 5 s. The HTTP API has no number of a new one until then.
     return _listed(vhost, queues) if None in held else sum(held)
 
 
@@ -29,7 +29,9 @@ def _listed(vhost: BrokerVhost, queues: Collection[str]) -> int | None:
         listed = vhost.node.ctl("--quiet", "list_queues", "--vhost", vhost.name, *columns)
     except FleetError:
         return None
-    return sum(int(row["messages"]) for row in json.loads(listed) if row["name"] in queues)
+    held = [row["messages"] for row in json.loads(listed) if row["name"] in queues]
+    # Of a queue whose leader is away it has no number either.
+    return sum(held) if all(isinstance(number, int) for number in held) else None
 
 
 def ids_in(vhost: BrokerVhost, queues: Iterable[str]) -> frozenset[str]:

@@ -3,15 +3,18 @@
 import time
 
 from tests.faults.case import HostCase
-from tests.faults.hosts import EFFECTS, SERVICE, STATE, HostStage
+from tests.faults.hosts import EFFECTS, HostStage
 from tests.faults.publisher import Order
 from tests.faults.subjects import CONCURRENCY, HELD, HOSTS, LONG, SHORT
+from tests.hosts.by_hand import SERVICE, STATE
 from tests.hosts.lab.brokers import Cluster
 
 ALPHA, BETA = HOSTS
 RUNNING = CONCURRENCY[SHORT] + CONCURRENCY[LONG]
 PARTITION_SECONDS = 60.0
 FULL_SECONDS = 15.0
+#: three nodes that stop and start again, each for half a minute on a busy machine
+ROLLING_SECONDS = 180.0
 
 
 def under_way(stage: HostStage, *, seconds: float) -> None:
@@ -25,6 +28,12 @@ def under_way(stage: HostStage, *, seconds: float) -> None:
     stage.await_runs(100)
 
 
+def work_on(stage: HostStage) -> None:
+    """Return once all workers take tasks again, and give them some, so that beta is seen to work."""
+    stage.await_workers()
+    stage.publish(Order(task="faults.work", args=(0.02,), count=200, rate=50))
+
+
 def cable(seconds: float) -> HostCase:
     """Return the case in which beta's cable passes nothing for ``seconds``, and nobody is told."""
 
@@ -35,26 +44,29 @@ def cable(seconds: float) -> HostCase:
         time.sleep(seconds)
         stage.hosts[BETA].plug()
         stage.over(host=BETA)
-        stage.await_workers()
+        work_on(stage)
 
     return HostCase(name=f"cable passes nothing for {seconds:g} s", act=act, reruns=HELD)
 
 
 def partition(stage: HostStage, cluster: Cluster) -> None:
     """Cut one node and a worker host off from the rest."""
-    under_way(stage, seconds=PARTITION_SECONDS + 20)
-    cluster.partition([cluster.names[-1]], BETA)
+    # Until the nodes are together again, half a minute may pass.
+    under_way(stage, seconds=PARTITION_SECONDS + 60)
+    lonely = cluster.names[-1]
+    cluster.partition([lonely], BETA)
     time.sleep(PARTITION_SECONDS)
+    # Healed before it has, it would not come together with the others again.
+    cluster[lonely].await_paused()
     cluster.heal(BETA)
     stage.over(host=BETA)
-    stage.await_workers()
+    work_on(stage)
 
 
 def rolling_restart(stage: HostStage, cluster: Cluster) -> None:
     """Restart each node of the cluster, the next one when the last is back."""
-    under_way(stage, seconds=90)
+    under_way(stage, seconds=ROLLING_SECONDS)
     for node in cluster.nodes:
-        node.stop()
         node.restart()
         cluster.await_healthy()
     stage.over()
@@ -67,12 +79,13 @@ def power(stage: HostStage, cluster: Cluster) -> None:
     stage.died(BETA)
     stage.hosts[BETA].boot()
     stage.over(host=BETA)
-    stage.await_workers()
+    work_on(stage)
 
 
 def full_disk(stage: HostStage, cluster: Cluster) -> None:
     """Let the disk below beta's state directory be full for a while."""
     beta = stage.hosts[BETA]
+    beta.console("mkdir", "-p", STATE)
     beta.console("mount", "-t", "tmpfs", "-o", "size=4M,mode=0700,uid=fleet,gid=fleet", "tmpfs", STATE)
     under_way(stage, seconds=40)
     beta.console("sh", "-c", f"dd if=/dev/zero of={STATE}/fill bs=64k 2>/dev/null; true")

@@ -1,12 +1,13 @@
 """The cases in which a worker's processes are killed, stopped, or kill themselves."""
 
+import os
 import signal
 
 from fleet.daemons.process import Child
 from tests.faults.brokers import FaultyBroker
 from tests.faults.case import Case
 from tests.faults.publisher import Order
-from tests.faults.stage import Stage
+from tests.faults.stage import Stage, children_of
 from tests.faults.subjects import CONCURRENCY, SHORT
 
 #: two publishers, 2,000 tasks of 20 ms in ten seconds, which keep all four slots of two workers busy
@@ -15,6 +16,9 @@ STREAM = (Order(task="faults.work", args=(0.02,), count=1000, rate=100),) * 2
 UNDERWAY = 500
 #: the same at a slower pace, for what takes longer
 SLOW_STREAM = (Order(task="faults.work", args=(0.02,), count=1000, rate=30),) * 2
+
+#: long enough for two to be seen running at once
+PROGRAM_SECONDS = 10.0
 
 
 def under_way(stage: Stage, *, stream: tuple[Order, ...] = STREAM) -> None:
@@ -44,6 +48,27 @@ def kill_child(stage: Stage, broker: FaultyBroker) -> None:
 def _at_work(stage: Stage) -> list[tuple[str, int]]:
     """Return host and process of tasks that have shown life after their beginning."""
     return [(run.host, run.pid) for run in stage.runs() if run.last > run.began + 0.15 and not run.has_ended]
+
+
+def kill_programs(stage: Stage, broker: FaultyBroker) -> None:
+    """Kill the programs that two tasks have started; both are retried, and that of one is killed again."""
+    stage.start()
+    stage.publish(Order(task="faults.program", args=(PROGRAM_SECONDS,), count=2), *SLOW_STREAM)
+    _kill_programs(stage, attempt=0, number=2)
+    _kill_programs(stage, attempt=1, number=1)
+    stage.over()
+
+
+def _kill_programs(stage: Stage, *, attempt: int, number: int) -> None:
+    stage.until(lambda: len(_programs(stage, attempt)) == 2, "two programs should run", seconds=30)
+    for pid in sorted(_programs(stage, attempt))[:number]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _programs(stage: Stage, attempt: int) -> frozenset[int]:
+    """Return the processes that run number ``attempt`` of a task has started and waits for."""
+    waiting = [run.pid for run in stage.runs() if run.attempt == attempt and not run.is_over]
+    return frozenset(pid for parent in waiting for pid in children_of(parent))
 
 
 def kills_itself(stage: Stage, broker: FaultyBroker) -> None:
@@ -85,6 +110,8 @@ def _heeds(child: Child) -> bool:
 CASES = (
     Case(name="kill -9 of a worker", act=kill_main, reruns=CONCURRENCY[SHORT]),
     Case(name="kill -9 of a child", act=kill_child, reruns=1),
+    # The tasks fail by an error of their own, so that a retry is no second run of the same attempt.
+    Case(name="kill -9 of a task's subprocess", act=kill_programs, reruns=0),
     Case(name="a task that kills its child for ever", act=kills_itself, reruns=1),
     stop(signal.SIGTERM),
     stop(signal.SIGTERM, signal.SIGTERM),

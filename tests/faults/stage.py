@@ -19,8 +19,8 @@ from tests.faults.tally import Death, Run, Tally, count, recovered_seconds, runs
 
 TASKS = Path(__file__).with_name("fault_tasks.py")
 READY_SECONDS = 60.0
-#: nothing in the queues and no effect for this long: it is over
-QUIET_SECONDS = 3.0
+#: nothing in the queues and no effect for this long: it is over; a broker counts a quorum queue every 5 s
+QUIET_SECONDS = 6.0
 POLL_SECONDS = 0.1
 
 
@@ -58,6 +58,8 @@ class Stage:
     directory: Path
     workers: list[Worker] = field(default_factory=list)
     deaths: list[Death] = field(default_factory=list)
+    #: what code workers have that are started now: that of `today` or of `tomorrow`
+    release: str = "today"
     _publishers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     _over_at: float | None = None
     _hit: str | None = None
@@ -83,6 +85,17 @@ class Stage:
     def worker(self, host: str, kind: str = SHORT) -> Worker:
         """Return the running worker of ``host``, the latest if several were started."""
         return next(each for each in reversed(self.workers) if (each.host, each.kind) == (host, kind))
+
+    def upgrade(self) -> None:
+        """Stop each worker in order and start one with the code of tomorrow in its place."""
+        self.release = "tomorrow"
+        for worker in tuple(self.workers):
+            self._stop(worker)
+            self._await_ready(self._start(worker.kind, worker.host))
+
+    def _stop(self, worker: Worker) -> None:
+        worker.child.signal(signal.SIGTERM)
+        self.until(lambda: not worker.child.is_alive(), "the worker should end", seconds=60)
 
     def kill_main(self, worker: Worker) -> None:
         """End the main process of ``worker`` as the kernel does when memory runs out; its children follow."""
@@ -184,6 +197,10 @@ class Stage:
         """Return how many messages wait or run; None when the broker does not say."""
         return letters.depth(self.subject.vhost, self.subject.work_queues())
 
+    def dead_lettered(self) -> int | None:
+        """Return how many messages were given up; None when the broker does not say."""
+        return letters.depth(self.subject.vhost, self.subject.dead_letter_queues())
+
     def limit(self, kind: str, length: int) -> None:
         """See that the queue of ``kind`` holds no more than ``length`` messages."""
         self.subject.limit(kind, length)
@@ -215,7 +232,8 @@ class Stage:
         return Result(tally=tally, recovered=seconds)
 
     def _start(self, kind: str, host: str) -> Worker:
-        own = {"FAULTS_HOST": host, "FAULTS_EFFECTS": str(self.directory / f"effects-{host}")}
+        effects = str(self.directory / f"effects-{host}")
+        own = {"FAULTS_HOST": host, "FAULTS_EFFECTS": effects, "FAULTS_RELEASE": self.release}
         log = self.directory / f"worker-{kind}-{host}-{len(self.workers)}.log"
         child = Child.start(worker_command(self.subject, kind, host, log=log, environ=own))
         self.workers.append(Worker(host=host, child=child, kind=kind))

@@ -72,15 +72,22 @@ class FleetSubject:
     @classmethod
     def create(cls, vhost: BrokerVhost, *, short: str = "") -> "FleetSubject":
         """Write the fleet file, with ``short`` in the table of the short queue, and provision the broker."""
-        file = vhost.write_fleet_toml(fleet_body(short=short))
+        file = vhost.write_fleet_toml(fleet_body(short=short) + _operator(vhost))
         made = cls(vhost=vhost, file=file)
         made.provision()
         return made
 
     def provision(self) -> None:
         """Bring the broker to what the fleet file says."""
+        self._fleet("provision", "broker", "--yes")
+
+    def replay(self, reason: str) -> None:
+        """Send the tasks that were dead-lettered for ``reason`` back to their queues."""
+        self._fleet("dead-letters", "replay", "--reason", reason, "--yes")
+
+    def _fleet(self, *arguments: str) -> None:
         done = subprocess.run(
-            (sys.executable, "-m", "fleet.cli.main", "provision", "broker", "--yes"),
+            (sys.executable, "-m", "fleet.cli.main", *arguments),
             env=dict(self.environ),
             capture_output=True,
             text=True,
@@ -191,6 +198,15 @@ metrics_port = {backup_port}
 
 [tasks]
 imports = ["fault_tasks"]
+"""
+
+
+def _operator(vhost: BrokerVhost) -> str:
+    """Return the table of the user who looks after dead letters."""
+    return f"""
+[broker.users.operator-{vhost.user}]
+role = "operator"
+password = "file:{vhost.password_file}"
 """
 
 

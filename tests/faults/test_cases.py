@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fleet.daemons.rabbitmq import RabbitNode
-from tests.faults.brokers import PrivateBroker
+from tests.faults.brokers import FaultyBroker
 from tests.faults.case import FLEET
 from tests.faults.catalogue import BROKER_CASES
 from tests.faults.performing import perform
@@ -23,12 +23,12 @@ CHOSEN = (
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateBroker]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyBroker]:
     """A node of these tests' own, which they kill."""
     with skipped_without_packages():
         node = RabbitNode.start(tmp_path_factory.mktemp("faults") / "node")
     try:
-        yield PrivateBroker(node)
+        yield FaultyBroker(node, node.ctl("version").strip())
     finally:
         node.kill()
         node.stop()
@@ -36,7 +36,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateBroker]:
 
 @pytest.mark.parametrize("name", CHOSEN)
 def test_nothing_accepted_is_lost_and_nothing_runs_beside_itself(
-    name: str, broker: PrivateBroker, tmp_path: Path
+    name: str, broker: FaultyBroker, tmp_path: Path
 ) -> None:
     (case,) = (each for each in BROKER_CASES if each.name == name)
     measured = perform(case, broker, FLEET, tmp_path)

@@ -4,10 +4,11 @@ from tests.faults.brokers import FaultyBroker
 from tests.faults.case import Case
 from tests.faults.publisher import Order
 from tests.faults.stage import Stage
-from tests.faults.subjects import SHORT
+from tests.faults.subjects import SHORT, FleetSubject
 
 WAITING, WAIT_SECONDS = 40, 25
 MAX_LENGTH = 300
+UNKNOWN = 20
 
 
 def retries_in_front(stage: Stage, broker: FaultyBroker) -> None:
@@ -39,12 +40,17 @@ def full_queue(stage: Stage, broker: FaultyBroker) -> None:
 
 
 def unknown_task(stage: Stage, broker: FaultyBroker) -> None:
-    """Send tasks of the next release to workers of this one, among the others."""
+    """Send tasks of tomorrow's release to today's workers; an operator replays them after the upgrade."""
     stage.start()
     stage.publish(
-        Order(task="faults.of_tomorrow", count=20, rate=2),
+        Order(task="faults.of_tomorrow", count=UNKNOWN, rate=2),
         *(Order(task="faults.work", args=(0.02,), count=900, rate=90),) * 2,
     )
+    if isinstance(stage.subject, FleetSubject):
+        stage.await_published()
+        stage.until(lambda: stage.dead_lettered() == UNKNOWN, "they should be dead-lettered", seconds=30)
+        stage.upgrade()
+        stage.subject.replay("unknown_task")
 
 
 def killed_publisher(stage: Stage, broker: FaultyBroker) -> None:

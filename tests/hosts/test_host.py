@@ -105,6 +105,12 @@ def test_a_shut_down_host_stops_its_services_and_a_cut_off_one_does_not(host: Ho
     assert host.run("systemctl", "is-active", "told.service").strip() == "active"
 
 
+def test_a_service_that_takes_long_to_start_does_not_hold_up_its_host(host: Host) -> None:
+    # Its systemd tells of such a job several times a second, and waits while what it told is not read.
+    host.run("systemd-run", "--property=Type=oneshot", "--property=RemainAfterExit=yes", "sleep", "25")
+    assert host.run("systemctl", "list-jobs", "--no-legend", timeout_seconds=10) in {"", "No jobs running.\n"}
+
+
 def test_a_host_that_is_off_says_so(host: Host) -> None:
     with pytest.raises(LabFailed, match="host `alpha` is on already"):
         host.boot()

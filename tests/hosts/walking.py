@@ -16,51 +16,20 @@ from pathlib import Path
 
 from fleet import Client
 from fleet.daemons.files import write_private
+from tests.hosts.by_hand import ETC, FLEET, SERVICE, STATE, broker_tables, install
 from tests.hosts.lab import Host
-from tests.hosts.lab.broker_files import ADMIN_USER, AMQPS
 from tests.hosts.lab.brokers import Cluster
 from tests.hosts.lab.disk import File
 from tests.servers import clean_environ
 
-ETC = "/etc/fleet"
-STATE = "/var/lib/fleet"
-FLEET = "/opt/fleet/bin/fleet"
 MAILBOX = "/home/ops/Maildir/new"
-UNIT = f"""\
-[Unit]
-After=network.target
-
-[Service]
-User=fleet
-StateDirectory=fleet
-Environment=FLEET_FILE={ETC}/fleet.toml
-ExecStart={FLEET} worker --host %H
-KillMode=mixed
-Restart=always
-RestartSec=1
-
-[Install]
-WantedBy=multi-user.target
-"""
 FLEET_TOML = """\
 [fleet]
 name = "walk"
 timezone = "UTC"
 state_dir = "{state}"
 
-[broker]
-nodes = [{nodes}]
-vhost = "{vhost}"
-user = "{vhost}"
-password = "file:{etc}/celery.password"
-[broker.tls]
-ca = "{etc}/ca.pem"
-[broker.management]
-url = "{management}"
-user = "{admin}"
-password = "file:{etc}/admin.password"
-ca = "{etc}/ca.pem"
-[broker.users.{vhost}-observer]
+{broker}[broker.users.{vhost}-observer]
 role = "observer"
 password = "file:{etc}/observer.password"
 
@@ -146,7 +115,7 @@ class Walk:
 
     def starts(self, host: Host, task: str) -> int:
         """Return how often ``task`` was started on ``host`` since it booted, by the log of its workers."""
-        return host.journal("fleet-workers.service").count(f"event=task_received task={task} ")
+        return host.journal(SERVICE).count(f"event=task_received task={task} ")
 
     def is_connected(self, host: Host) -> bool:
         """Tell whether the broker holds connections from ``host``, living or not."""
@@ -204,33 +173,19 @@ def _write_control(walk: Walk) -> None:
 
 def _fleet_toml(walk: Walk, *, etc: str, state: str) -> str:
     hosts = "".join(f'[hosts.{host.name}]\naddress = "{host.address}"\n' for host in walk.workers)
-    nodes = ", ".join(f'"amqps://{node.host.address}:{AMQPS}"' for node in walk.cluster.nodes)
-    return FLEET_TOML.format(
-        etc=etc,
-        state=state,
-        nodes=nodes,
-        vhost=walk.vhost,
-        management=walk.cluster.nodes[0].management_tls_url,
-        admin=ADMIN_USER,
-        hosts=hosts,
-    )
+    broker = broker_tables(walk.cluster, vhost=walk.vhost, user=walk.vhost, etc=etc)
+    return FLEET_TOML.format(etc=etc, state=state, broker=broker, vhost=walk.vhost, hosts=hosts)
 
 
 def _install(walk: Walk, host: Host, wheel: Path) -> None:
-    host.console("useradd", "--system", "--home-dir", STATE, "--shell", "/usr/sbin/nologin", "fleet")
-    host.put(f"/srv/{wheel.name}", wheel)
-    host.run("/opt/fleet/bin/pip", "install", "--quiet", "--no-index", "--no-deps", f"/srv/{wheel.name}")
-    host.put(f"{ETC}/fleet.toml", _fleet_toml(walk, etc=ETC, state=STATE))
-    host.put(f"{ETC}/ca.pem", walk.directory / "ca.pem")
-    host.put(f"{ETC}/celery.password", walk.directory / "celery.password", mode=0o400, owner="fleet")
+    install(host, wheel=wheel, fleet_toml=_fleet_toml(walk, etc=ETC, state=STATE), secrets=walk.directory)
     for name in ("note.subject.txt", "note.txt"):
         host.put(f"{ETC}/mail/{name}", walk.directory / "mail" / name)
     for place in ("/srv/data", "/srv/backup"):
         host.run("install", "-d", "-o", "fleet", "-m", "0700", place)
     host.put("/srv/data/name", host.name, owner="fleet")
     host.put("/srv/data/bulk", os.urandom(9_000_000), owner="fleet")
-    host.put("/etc/systemd/system/fleet-workers.service", UNIT)
-    host.run("systemctl", "enable", "--now", "fleet-workers.service")
+    host.run("systemctl", "enable", "--now", SERVICE)
 
 
 def snapshots(walk: Walk, host: Host) -> list[dict[str, object]]:

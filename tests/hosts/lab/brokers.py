@@ -9,8 +9,8 @@ with Lab.start("mine", broker_specs(("mq1", "mq2", "mq3"), release)) as lab:
 
 import secrets as random
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import requests
 
 from fleet.daemons.files import write_private
 from fleet.secrets import Secret
+from tests import broker_limits
 from tests.certificates import Authority
 from tests.hosts.lab.broker_files import (
     ADMIN_USER,
@@ -37,12 +38,8 @@ from tests.hosts.lab.system import LabFailed, await_that
 
 HEALTH_SECONDS = 90.0
 BOOT_SECONDS = 150.0
-ALARM_SECONDS = 30.0
 #: until a silent node is given up (net_ticktime, and a quarter more) and looked for once more
 PAUSE_SECONDS = 60.0
-#: what the nodes are configured with, and return to after an alarm
-MEMORY_LIMIT, DISK_LIMIT = "1GB", "50MB"
-CONSUMER_TIMEOUT_MS, CHANNEL_TICK_MS = 1_800_000, 60_000
 #: rabbitmqctl as the broker's own user: root's wrapper would pass every argument through a shell
 CTL = (
     *("runuser", "-u", "rabbitmq", "--", "env", "--chdir=/var/lib/rabbitmq", "HOME=/var/lib/rabbitmq"),
@@ -136,10 +133,6 @@ class Broker:
         self.host.console("systemctl", "kill", "--signal=KILL", UNIT)
         await_that(lambda: not self.is_active, f"{self.name} should be dead", timeout_seconds=30)
 
-    def stop(self) -> None:
-        """Stop the broker in order."""
-        self.host.console("systemctl", "stop", UNIT, timeout_seconds=HEALTH_SECONDS)
-
     def restart(self) -> None:
         """Start the broker, stopping it first where it runs, and return when it serves clients."""
         self.host.console("systemctl", "reset-failed", UNIT, check=False)
@@ -154,49 +147,17 @@ class Broker:
             timeout_seconds=HEALTH_SECONDS,
         )
 
-    @contextmanager
-    def memory_alarm(self) -> Iterator[None]:
+    def memory_alarm(self) -> AbstractContextManager[None]:
         """Raise the memory alarm: the broker reads nothing more from publishers."""
-        with self._alarm("mem_alarm", ("set_vm_memory_high_watermark", "absolute"), "1000", MEMORY_LIMIT):
-            yield
+        return broker_limits.memory_alarm(self)
 
-    @contextmanager
-    def disk_alarm(self) -> Iterator[None]:
+    def disk_alarm(self) -> AbstractContextManager[None]:
         """Raise the disk alarm, as when the disk is nearly full."""
-        with self._alarm("disk_free_alarm", ("set_disk_free_limit",), "100000GB", DISK_LIMIT):
-            yield
+        return broker_limits.disk_alarm(self)
 
-    @contextmanager
-    def consumer_timeout(self, seconds: float) -> Iterator[None]:
-        """Close channels that keep a message unacknowledged for longer; looked at each second."""
-        self._set_consumer_timeout(int(seconds * 1000), 1000)
-        try:
-            yield
-        finally:
-            self._set_consumer_timeout(CONSUMER_TIMEOUT_MS, CHANNEL_TICK_MS)
-
-    def _set_consumer_timeout(self, timeout_ms: int, tick_ms: int) -> None:
-        # Read by each channel when it is opened.
-        settings = {"consumer_timeout": timeout_ms, "channel_tick_interval": tick_ms}
-        each = [f"application:set_env(rabbit, {key}, {value})" for key, value in settings.items()]
-        self.ctl("eval", f"{', '.join(each)}.")
-
-    @contextmanager
-    def _alarm(self, field: str, command: tuple[str, ...], raised: str, cleared: str) -> Iterator[None]:
-        self.ctl(*command, raised)
-        try:
-            self._await_alarm(field, expected=True)
-            yield
-        finally:
-            self.ctl(*command, cleared)
-            self._await_alarm(field, expected=False)
-
-    def _await_alarm(self, field: str, *, expected: bool) -> None:
-        await_that(
-            lambda: (self.api(f"nodes/{self.name}") or {}).get(field) is expected,
-            f"{field} of {self.name} should be {expected}",
-            timeout_seconds=ALARM_SECONDS,
-        )
+    def consumer_timeout(self, seconds: float) -> AbstractContextManager[None]:
+        """Close channels that keep a message unacknowledged for longer."""
+        return broker_limits.consumer_timeout(self, seconds)
 
     @property
     def has_paused(self) -> bool:

@@ -100,6 +100,14 @@ class Boot:
                 return
             self.is_ready = self.is_ready or READY in lines
 
+    def stop_hearing(self) -> None:
+        """Listen no longer to what the host says, for it must not wait to be heard.
+
+        Its systemd reports each job that takes long. With nobody to take them in, the socket fills up, nspawn
+        waits, and behind it process 1 of the host: no unit starts or stops any more.
+        """
+        self._socket.close()
+
     @property
     def is_alive(self) -> bool:
         """Tell whether the host runs."""
@@ -153,6 +161,7 @@ def await_ready(
                 key.fileobj.hear()
             for boot in [one for one in waiting if one.is_ready]:
                 selector.unregister(boot)
+                boot.stop_hearing()
                 waiting.remove(boot)
                 report(f"{boot.name} is up after {time.monotonic() - started:.1f} s")
             _complain(waiting, left, timeout_seconds)

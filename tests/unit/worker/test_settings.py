@@ -1,4 +1,5 @@
 from dataclasses import replace
+from socket import TCP_USER_TIMEOUT
 from typing import Any
 
 import pytest
@@ -88,6 +89,12 @@ def test_tls_verifies_the_certificate() -> None:
 
 def test_publishing_on_rabbitmq_is_confirmed() -> None:
     assert values()["broker_transport_options"]["confirm_publish"] is True
+
+
+def test_a_cut_that_heartbeats_outlast_does_not_end_the_connection() -> None:
+    settings = values()
+    allowed_ms = settings["broker_transport_options"]["socket_settings"][TCP_USER_TIMEOUT]
+    assert allowed_ms == 2 * 1000 * settings["broker_heartbeat"]
 
 
 def test_redis_waits_longer_than_the_longest_task_before_it_hands_a_message_out_again() -> None:
