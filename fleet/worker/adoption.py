@@ -1,26 +1,32 @@
-"""Is this message the very one that already runs here, delivered once more because a connection was lost?
+"""Is this message the very one that runs or ran here, delivered once more because a connection was lost?
 
 A long task outlives its connection: the network was cut, the broker restarted, or it timed out. The
 broker then delivers its message again. Instead of starting it beside itself, the run that goes on adopts
-the new delivery and settles it when it ends; a run that has ended meanwhile settles it at once.
+the new delivery and settles it when it ends.
 
-This holds for redeliveries to the same worker process, which a per-host queue guarantees while one instance
-serves it. On a shared long queue another worker may get the message: only the task itself can guard that.
+Any run, a short one too, may have ended and been settled in vain: the connection went before the broker had
+kept the acknowledgement. When its message comes back to the same worker, it is settled again and not run.
+
+Both hold for redeliveries to the same worker process, which a per-host queue guarantees while one instance
+serves it. On a shared queue another worker may get the message: only the task itself can guard that.
 """
 
-import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from fleet.publish.message import SENT_HEADER
 from fleet.worker.message import CONNECTION, QUEUE_HEADER
 
-#: runs that have ended and whose message may still come back
-REMEMBERED = 1000
+#: connections that may be lost one after the other before a message settled on the first comes back
+LOST_CONNECTIONS = 10
 
 Settled = Literal["ack", "reject"]
 #: settles a delivery: logger and connection errors, and for a reject whether to requeue
 Settle = Callable[..., None]
+#: what a message is found by: id, attempt, and the stamp that each publish has of its own
+Key = tuple[object, ...]
 
 
 class Message(Protocol):
@@ -40,48 +46,73 @@ class Request(Protocol):
     _on_reject: Settle
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that has ended, and whose message may still come back."""
+
+    #: number of the connection on which it was settled
+    connection: int
+    settled: Settled
+    #: what else its message must be like
+    content: tuple[object, ...]
+
+
 class Adoptions:
-    """The runs of one worker that may adopt a redelivery of their own message."""
+    """The runs of one worker that may adopt a redelivery of their own message, or have settled it already."""
 
-    def __init__(self, queues: Iterable[str], *, remembered: int = REMEMBERED) -> None:
-        #: broker names of the queues whose tasks outlive a connection; elsewhere nothing is adopted
-        self._queues = frozenset(queues)
+    def __init__(self, queues: Iterable[str], *, adopting: Collection[str], remembered: int) -> None:
+        """Remember the last ``remembered`` runs of each of ``queues``, which are names in the broker.
+
+        On a lost connection at most a queue's prefetch was settled in vain: the broker delivers another
+        message only once it has kept an acknowledgement, and keeps those of one channel in their order.
+        """
+        #: queues whose tasks outlive a connection
+        self._adopting = frozenset(adopting)
         self._remembered = remembered
-        self._ended: OrderedDict[Hashable, tuple[int, Settled]] = OrderedDict()
+        # Each queue has its own: a busy one must not push out what a quiet one has settled.
+        self._ended: Mapping[str, OrderedDict[Key, Ended]] = {queue: OrderedDict() for queue in queues}
 
-    def remember(self, request: Request, *, settled: Settled) -> None:
-        """Note how ``request`` is being settled, in case the broker never hears of it."""
-        message = request._message
-        if message.delivery_info.get(QUEUE_HEADER) not in self._queues:
+    def remember(self, message: Message, *, settled: Settled) -> None:
+        """Note how ``message`` is being settled after its run, in case the broker never hears of it.
+
+        Called for each run, so nothing slow. A message without a stamp of its publish is not remembered:
+        another one of the same id, never run, could not be told from it.
+        """
+        ended = self._of(message)
+        key = _key(message)
+        if ended is None or key[-1] is None:
             return
-        self._ended[_identity(message)] = (_connection(message), settled)
-        while len(self._ended) > self._remembered:
-            self._ended.popitem(last=False)
+        ended[key] = Ended(_connection(message), settled, _content(message))
+        ended.move_to_end(key)
+        if len(ended) > self._remembered:
+            ended.popitem(last=False)
 
     def running(self, message: Message, active: Iterable[Request]) -> Request | None:
         """Return the run among ``active`` that ``message`` is a redelivery of, or None."""
-        if not self._may_adopt(message):
+        if not _is_redelivered(message) or message.delivery_info.get(QUEUE_HEADER) not in self._adopting:
             return None
-        identity = _identity(message)
         return next(
             (
                 request
                 for request in active
                 if not request.acknowledged
                 and _connection(request._message) != _connection(message)
-                and _identity(request._message) == identity
+                and _is_same(request._message, message)
             ),
             None,
         )
 
     def ended(self, message: Message) -> Settled | None:
         """Return how the run that ``message`` is a redelivery of was settled in vain, or None."""
-        if not self._may_adopt(message):
+        ended = self._of(message)
+        # A sender can repeat an id, but only the broker can say that it delivers a message once more.
+        if ended is None or not _is_redelivered(message):
             return None
+        run = ended.get(_key(message))
         # Settled on this very connection, the broker has heard of it: this is another message.
-        here = _connection(message)
-        connection, settled = self._ended.get(_identity(message), (here, None))
-        return None if connection == here else settled
+        if run is None or run.connection == _connection(message) or run.content != _content(message):
+            return None
+        return run.settled
 
     def knows(self, message: Message, active: Iterable[Request]) -> bool:
         """Tell whether ``message`` is a redelivery of a run of this worker, going on or ended."""
@@ -89,14 +120,12 @@ class Adoptions:
 
     def forget(self, message: Message) -> None:
         """Forget how an earlier run of ``message`` ended, because it was sent anew: it is to run again."""
-        info = message.delivery_info
-        if info.get(QUEUE_HEADER) in self._queues and not info.get("redelivered"):
-            self._ended.pop(_identity(message), None)
+        ended = self._of(message)
+        if ended and not _is_redelivered(message):
+            ended.pop(_key(message), None)
 
-    def _may_adopt(self, message: Message) -> bool:
-        # A sender can repeat an id, but only the broker can say that it delivers a message once more.
-        info = message.delivery_info
-        return info.get(QUEUE_HEADER) in self._queues and bool(info.get("redelivered"))
+    def _of(self, message: Message) -> OrderedDict[Key, Ended] | None:
+        return self._ended.get(message.delivery_info.get(QUEUE_HEADER, ""))
 
 
 def adopt(request: Request, message: Message, *, ack: Settle, reject: Settle) -> None:
@@ -106,12 +135,28 @@ def adopt(request: Request, message: Message, *, ack: Settle, reject: Settle) ->
     request._on_reject = reject
 
 
-def _identity(message: Message) -> Hashable:
-    """Return what makes a message this one; each publish, a retry's too, has a stamp of its own."""
+def _is_redelivered(message: Message) -> bool:
+    return bool(message.delivery_info.get("redelivered"))
+
+
+def _is_same(one: Message, other: Message) -> bool:
+    queues = {each.delivery_info.get(QUEUE_HEADER) for each in (one, other)}
+    return len(queues) == 1 and _key(one) == _key(other) and _content(one) == _content(other)
+
+
+def _key(message: Message) -> Key:
     headers = message.headers
-    stamps = tuple(headers.get(name) for name in ("id", "task", "retries", "fleet_sent"))
-    body = message.body.encode() if isinstance(message.body, str) else message.body
-    return (message.delivery_info.get(QUEUE_HEADER), *stamps, hashlib.sha256(body).digest())
+    # A stranger's header may hold a list or a table, which no dictionary takes.
+    return tuple(
+        value if isinstance(value, str | int | float) else None
+        for value in (headers.get("id"), headers.get("retries"), headers.get(SENT_HEADER))
+    )
+
+
+def _content(message: Message) -> tuple[object, ...]:
+    # Python's own hash has a secret of this process in it, which is the only one that compares it: nobody can
+    # choose a body that has another's. What an operator moves back by the broker's means has died once more.
+    return message.headers.get("task"), hash(message.body), message.headers.get("x-death")
 
 
 def _connection(message: Message) -> int:

@@ -11,7 +11,7 @@ from fleet.model import Queue
 from fleet.publish.channel import ConfirmedChannel
 from fleet.publish.message import FIRST_HEADER, SENT_HEADER, TRACE_HEADER, new_task_id
 from fleet.secrets import Secret
-from fleet.worker.adoption import Adoptions
+from fleet.worker.adoption import LOST_CONNECTIONS, Adoptions
 from fleet.worker.context import WorkerContext
 from fleet.worker.delay import whole_seconds
 from fleet.worker.handover import Handover
@@ -51,11 +51,18 @@ class FleetCelery(Celery):  # type: ignore[misc]  # celery ships no types
             for declared in context.declared_queues
             if declared.name == queue.queue
         }
-        self.adoptions = Adoptions(self.declared_queues if context.adopts else ())
+        self.adoptions = self._adoptions(context)
         self.telemetry = Telemetry()
         self.stopping = Stopping(context.worker.stop_timeout_seconds)
         self.handover = Handover(lambda: ConfirmedChannel(context.target("handover")))
         self.producer = None if context.is_redis else ConfirmedProducer(lambda: context.target("tasks"))
+
+    def _adoptions(self, context: WorkerContext) -> Adoptions:
+        adopting = frozenset(self.declared_queues if context.adopts else ())
+        # With Redis a redelivery means that time has passed, not that a connection was lost.
+        remembering = adopting if context.is_redis else self.declared_queues
+        remembered = LOST_CONNECTIONS * context.prefetch
+        return Adoptions(remembering, adopting=adopting, remembered=remembered)
 
     def log_in_with(self, password: Callable[[], Secret | None]) -> None:
         """Ask ``password`` at each login, so that a changed one needs no restart."""

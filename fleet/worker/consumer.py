@@ -20,6 +20,7 @@ from fleet.worker.gate import NOT_UNDERSTOOD, Admit, Gate, Postpone, Reason, Ref
 from fleet.worker.handover import Original, Refused, dead_letter, postponed
 from fleet.worker.message import CONNECTION, QUEUE_HEADER, Delivery
 from fleet.worker.stop import Stage
+from fleet.worker.unread import take_in
 from fleet.worker.wire import UNREADABLE
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,11 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
         super().register_with_event_loop(hub)
         hub.timer.call_repeatedly(TICK_SECONDS, self._tick)
         self.loop_tick = time.time()
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Let what has ended be over before Celery stops what runs."""
+        take_in(self.pool, self.hub)
+        super().on_connection_error_after_connected(exc)
 
     def create_task_handler(self, **options: Any) -> Any:
         """Return what is called with each message: the gate, then Celery's own handler."""

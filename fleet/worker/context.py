@@ -9,6 +9,9 @@ from fleet.login import login_of
 from fleet.model import SLOTS, Fleet, Kind, Pool, Queue, Worker
 from fleet.routes import BrokerQueue, worker_queues
 
+#: messages of a queue for each pool slot of a worker for short tasks, the one that runs included
+SHORT_PREFETCH = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerContext:
@@ -58,6 +61,16 @@ class WorkerContext:
         A short task is stopped instead, to run again anywhere at once; only a child process can be stopped.
         """
         return self.is_long or self.worker.pool is not Pool.PREFORK
+
+    @property
+    def prefetch_multiplier(self) -> int:
+        """Return how many messages of a queue each pool slot may hold, the one that runs included."""
+        return 1 if self.is_long else SHORT_PREFETCH
+
+    @property
+    def prefetch(self) -> int:
+        """Return how many unacknowledged messages of one queue this worker may have."""
+        return self.worker.concurrency * self.prefetch_multiplier
 
     @property
     def is_redis(self) -> bool:

@@ -14,6 +14,7 @@ from celery.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery.worker import state
 from celery.worker.request import Request
 
+from fleet.worker.adoption import Settled
 from fleet.worker.message import QUEUE_HEADER
 from fleet.worker.outcome import EXPIRED, REQUEUED, REVOKED, SUCCEEDED, outcome_of
 from fleet.worker.stop import Stage
@@ -91,7 +92,7 @@ class FleetRequest(Request):  # type: ignore[misc]  # celery ships no types
     def acknowledge(self) -> None:
         """Acknowledge the message, once."""
         if not self.acknowledged:
-            self.app.adoptions.remember(self, settled="ack")
+            self._remember("ack")
         super().acknowledge()
 
     def reject(self, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Celery's signature
@@ -102,8 +103,13 @@ class FleetRequest(Request):  # type: ignore[misc]  # celery ships no types
         """
         requeue = requeue and not self._timed_out
         if not self.acknowledged and not requeue:
-            self.app.adoptions.remember(self, settled="reject")
+            self._remember("reject")
         super().reject(requeue=requeue)
+
+    def _remember(self, settled: Settled) -> None:
+        # One that was stopped with its connection may have been cut short, whatever it says: it runs again.
+        if not self._already_cancelled:
+            self.app.adoptions.remember(self._message, settled=settled)
 
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:  # noqa: FBT001 - Celery's signature
         if expired:

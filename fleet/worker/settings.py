@@ -22,8 +22,6 @@ HEARTBEAT_SECONDS = 10
 SILENCE_SECONDS = 2 * HEARTBEAT_SECONDS
 #: seconds that connecting may take
 CONNECT_SECONDS = 10
-#: messages that a pool slot of a short worker may hold beyond the one it runs
-SHORT_PREFETCH = 4
 #: seconds between looks for messages of dead workers in Redis
 REDIS_SWEEP_SECONDS = 5
 #: seconds by which Redis' visibility timeout exceeds the longest task when the fleet file gives none
@@ -133,7 +131,7 @@ def _pool(context: WorkerContext) -> Iterable[Setting]:
     )
     yield Setting(
         name="worker_prefetch_multiplier",
-        value=1 if context.is_long else SHORT_PREFETCH,
+        value=context.prefetch_multiplier,
         reason="a long task must not hold messages another worker could run; short ones gain from a few",
     )
     yield Setting(

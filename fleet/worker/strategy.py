@@ -1,4 +1,4 @@
-"""What does a worker do with a message that the gate has let in? Start it, unless it already runs."""
+"""What does a worker do with a message that the gate has let in? Start it, unless it already runs or ran."""
 
 import logging
 from collections.abc import Callable
@@ -28,6 +28,8 @@ def adopting(task: Any, app: Any, consumer: Any) -> Handler:
         settled = app.adoptions.ended(message)
         if settled is not None:
             settle = ack if settled == "ack" else reject
+            # This connection, too, may be lost before the broker has kept it.
+            app.adoptions.remember(message, settled=settled)
             settle(log, consumer.connection_errors, *(() if settled == "ack" else (False,)))
             _log("task_settled", message)
             return None

@@ -5,8 +5,13 @@ Each test names an assumption; one that fails after an upgrade says where to loo
 
 import inspect
 import logging
+import select
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakSet
 
 import billiard
 import pytest
@@ -19,22 +24,26 @@ from celery.app.base import Celery
 from celery.app.routes import Router
 from celery.app.task import Context, Task
 from celery.apps.worker import Worker as CeleryWorker
+from celery.concurrency.prefork import TaskPool
 from celery.worker import request as celery_request
 from celery.worker import state, strategy
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request, create_request_cls
-from kombu import Connection
+from kombu import Connection, Queue
 from kombu import Consumer as KombuConsumer
 from kombu.asynchronous.hub import Hub
 from kombu.asynchronous.semaphore import LaxBoundedSemaphore
+from kombu.asynchronous.timer import Timer, to_timestamp
 from kombu.pidbox import Mailbox
 from kombu.transport import pyamqp
 from kombu.utils.limits import TokenBucket
 
 from fleet.worker import logs
+from fleet.worker.children import pool_pids
 from fleet.worker.consumer import DELAYED_DELIVERY_STEP, FleetConsumer
 from fleet.worker.message import OVERRIDING_HEADERS, PROTOCOL_HEADERS
 from fleet.worker.request import FleetRequest
+from fleet.worker.unread import take_in
 from fleet.worker.wire import ForgivingTransport, forgiving_frames
 
 
@@ -162,6 +171,102 @@ def test_a_retry_that_cannot_be_published_is_a_reject() -> None:
     assert parameters(Task.signature_from_request) == [
         "self", "request", "args", "kwargs", "queue", "extra_options",
     ]  # fmt: skip
+
+
+def test_a_consumer_of_kombu_knows_its_tags_by_queue_name() -> None:
+    with Connection("memory://") as connection, connection.channel() as channel:
+        consumer = KombuConsumer(channel, queues=[Queue("fleet.mail", channel=channel)])
+        assert consumer._active_tags == {}
+        consumer.consume()
+        assert list(consumer._active_tags) == ["fleet.mail"]
+        assert all(isinstance(tag, str) for tag in consumer._active_tags.values())
+
+
+def test_a_request_that_waits_for_its_time_keeps_the_entry_that_a_drain_cancels() -> None:
+    assert Request._eta_timer_entry is None
+    assert "req._eta_timer_entry = call_at(" in inspect.getsource(strategy.default)
+    assert isinstance(state.scheduled_requests, set | WeakSet)
+    timer = Timer()
+    fired: list[int] = []
+    timer.cancel(timer.call_at(to_timestamp(datetime(2026, 1, 1, tzinfo=UTC)), fired.append, (1,)))
+    # The timer hands out what is due and not cancelled; at its end it says when to come again.
+    assert [entry for _, entry in zip(range(3), timer, strict=False) if entry[1] is not None] == []
+
+
+def test_a_run_that_is_stopped_with_its_connection_says_so() -> None:
+    assert Request._already_cancelled is False
+    assert "self._already_cancelled = True" in inspect.getsource(Request._announce_cancelled)
+
+
+def test_celery_stops_what_runs_when_it_has_been_told_of_a_lost_connection() -> None:
+    assert parameters(Consumer.on_connection_error_after_connected) == ["self", "exc"]
+    assert "request.cancel(self.pool)" in inspect.getsource(Consumer.on_connection_error_after_connected)
+    source = inspect.getsource(Consumer.start)
+    told, cleared = source.index("self.on_connection_error_after_connected("), source.index("self.on_close()")
+    assert told < cleared, "what waits for a slot, and tasks that no child has accepted, are dropped after it"
+
+
+@pytest.fixture
+def pool() -> Iterator[TaskPool]:
+    """A pool of one child, as a worker has it, on an event loop that does not turn."""
+    app = Celery("contract", set_as_current=False)
+    hub = Hub()
+    made = TaskPool(1, app=app, threads=False, initargs=(app, "contract"))
+    made.start()
+    made.register_with_event_loop(hub)
+    made.hub = hub
+    yield made
+    made.terminate()
+    hub.close()
+
+
+def turn(pool: TaskPool, *, until: Callable[[], object]) -> None:
+    """Let the event loop turn until something holds, for half a minute at most."""
+    deadline = time.monotonic() + 30
+    loop = pool.hub.create_loop()
+    pool.hub.timer.call_repeatedly(0.05, lambda: None)
+    while not until():
+        assert time.monotonic() < deadline
+        next(loop)
+
+
+def test_a_prefork_pool_has_its_processes_where_a_stop_ends_them(pool: TaskPool) -> None:
+    assert pool_pids(pool) == tuple(each.pid for each in pool._pool._pool)
+    assert len(pool_pids(pool)) == 1
+    assert set(pool_pids(pool)) <= {child.pid for child in billiard.active_children()}
+
+
+def test_what_a_child_has_said_can_be_taken_in_after_the_loop_was_left(pool: TaskPool) -> None:
+    accepted: list[int] = []
+    ended: list[object] = []
+    pool.apply_async(
+        time.sleep, (0.2,), accept_callback=lambda pid, _: accepted.append(pid), callback=ended.append
+    )
+    (job,) = pool._pool._cache.values()
+    turn(pool, until=lambda: job._write_to is not None)
+    pool.hub.reset()
+    take_in(pool, pool.hub)
+    assert accepted == list(pool_pids(pool)), "a task on its way into a child is waited for"
+    assert job._accepted
+    (descriptor,) = pool._pool._fileno_to_outq
+    assert select.select([descriptor], [], [], 30)[0], "the child says that it has ended"
+    assert not ended
+    take_in(pool, pool.hub)
+    assert ended == [None]
+    assert not pool._pool._cache
+
+
+def test_a_message_of_which_half_has_come_is_read_on(pool: TaskPool) -> None:
+    # More than a pipe holds: the child cannot have written all of it when the first of it is read.
+    ended: list[bytes] = []
+    pool.apply_async(bytes, (1_000_000,), callback=ended.append)
+    (job,) = pool._pool._cache.values()
+    turn(pool, until=lambda: job._accepted)
+    deadline = time.monotonic() + 30
+    while not ended:
+        assert time.monotonic() < deadline
+        take_in(pool, pool.hub)
+    assert ended == [bytes(1_000_000)]
 
 
 def test_routers_are_called_with_the_task_before_the_default_queue_is_taken() -> None:

@@ -19,9 +19,9 @@ class Case:
     name: str
     #: publishes, breaks, mends and waits; what is left is counted after it
     act: Callable[[Stage, FaultyBroker], None]
-    #: how many tasks of the fleet may be started again: those that ran at the fault; None where it is the
-    #: broker that loses acknowledgements, of which the table tells the number
-    reruns: int | None
+    #: how many tasks of the fleet may be started again: those that ran at the fault, or that the broker held
+    #: for unacknowledged
+    reruns: int
     settings: tuple[str, ...] = ALL
     #: more lines for the fleet's queue of short tasks
     short: str = ""
@@ -36,5 +36,5 @@ class HostCase:
     name: str
     act: Callable[[HostStage, Cluster], None]
     #: how many tasks may be started again, as above
-    reruns: int | None
+    reruns: int
     settle_seconds: float = 180.0

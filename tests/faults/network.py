@@ -5,7 +5,7 @@ import time
 from tests.faults.case import HostCase
 from tests.faults.hosts import EFFECTS, HostStage
 from tests.faults.publisher import Order
-from tests.faults.subjects import CONCURRENCY, HELD, HOSTS, LONG, SHORT
+from tests.faults.subjects import CONCURRENCY, HELD, HOSTS, LONG, LOST_WITH_BROKER, SHORT
 from tests.hosts.by_hand import SERVICE, STATE
 from tests.hosts.lab.brokers import Cluster
 
@@ -105,8 +105,8 @@ CASES = (
     HostCase(
         name="rolling restart of a three-node cluster",
         act=rolling_restart,
-        # Each node that stops may have both workers' tasks.
-        reruns=None,
+        # Each of the three nodes that stop may have the connections of all.
+        reruns=3 * LOST_WITH_BROKER,
     ),
     HostCase(name="host power-off and boot", act=power, reruns=RUNNING),
     HostCase(name="disk full on a worker host for 15 s", act=full_disk, reruns=0),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fleet.daemons.process import Command, free_ports
-from fleet.worker.settings import SHORT_PREFETCH
+from fleet.worker.context import SHORT_PREFETCH
 from tests.broker import BrokerVhost
 from tests.faults import plain
 from tests.servers import answers_ok, clean_environ, ready_urls
@@ -20,6 +20,13 @@ SHORT, LONG = "short", "long"
 CONCURRENCY = {SHORT: 2, LONG: 1}
 #: messages that a worker of the fleet for short tasks may hold, running and prefetched
 HELD = CONCURRENCY[SHORT] * SHORT_PREFETCH
+#: senders of short tasks in a case, each with one unconfirmed task at most
+PUBLISHERS = 2
+#: tasks that may run again when the broker goes from under everybody. It takes back what it still counts as
+#: unacknowledged, and of each worker that is at most its prefetch: it hands out no more before it has kept an
+#: acknowledgement. What had ended and comes back to its own worker is settled; another worker cannot know.
+#: And a sender whose confirm was lost sends its task once more.
+LOST_WITH_BROKER = HELD * len(HOSTS) + PUBLISHERS
 
 
 class Subject(Protocol):

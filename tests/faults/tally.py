@@ -153,16 +153,15 @@ def recovered_seconds(
     return max(0.0, max(marks) - over_at) if marks else inf
 
 
-def problems(tally: Tally, *, reruns: int | None) -> tuple[str, ...]:
-    """Return what is wrong: nothing may be lost, at most ``reruns`` tasks run again; None: any number."""
+def problems(tally: Tally, *, reruns: int) -> tuple[str, ...]:
+    """Return what is wrong: nothing may be lost, at most ``reruns`` tasks run again."""
     again = len(tally.twice) + len(tally.in_doubt)
     found = {
         f"lost {len(tally.lost)}: {_some(tally.lost)}": bool(tally.lost),
         f"started beside itself {len(tally.beside)}: {_some(tally.beside)}": bool(tally.beside),
         f"left in a queue {tally.queued}": bool(tally.queued),
         "nothing was accepted": not tally.accepted,
-        f"run again {again}, more than {reruns}: {_some(tally.twice + tally.in_doubt)}": reruns is not None
-        and again > reruns,
+        f"run again {again}, more than {reruns}: {_some(tally.twice + tally.in_doubt)}": again > reruns,
     }
     return tuple(text for text, is_wrong in found.items() if is_wrong)
 

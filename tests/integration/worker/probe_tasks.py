@@ -109,6 +109,29 @@ def stubborn() -> None:
     note("end", "stubborn")
 
 
+@shared_task(name="probe.fall")
+def fall() -> None:
+    """Fail when the test lets it."""
+    note("start", "fall")
+    deadline = time.monotonic() + 60
+    while not Path(os.environ["PROBE_LOG"] + ".release").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    raise ValueError("no good")
+
+
+@shared_task(name="probe.excuse")
+def excuse() -> None:
+    """Take being stopped for an end like any other."""
+    note("start", "excuse")
+    deadline = time.monotonic() + 60
+    try:
+        while not Path(os.environ["PROBE_LOG"] + ".release").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        note("whole", "excuse")
+    except SystemExit:
+        note("excused", "excuse")
+
+
 @shared_task(name="probe.send")
 def send(name: str, *args: object) -> None:
     from celery import current_app

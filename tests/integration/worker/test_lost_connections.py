@@ -6,8 +6,14 @@ from pathlib import Path
 
 from fleet.daemons.rabbitmq import RabbitNode
 from tests.broker import BrokerVhost
+from tests.faults.stage import children_of
 from tests.integration.worker.conftest import Shop, eventually, shops
 from tests.servers import Provisioned, RunFleet, StartWorker
+
+
+def is_idle(pid: int) -> bool:
+    """Tell whether ``pid`` waits, as a child does that has nothing more to do or say."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
 def redelivered(shop: Shop, worker: str) -> float:
@@ -66,6 +72,75 @@ def test_a_long_task_whose_acknowledgement_is_lost_is_not_started_again(shop: Sh
         shop.expect("end", "0")
         worker.stop()
     assert len(shop.notes("start", "1")) == 1
+
+
+def test_a_short_task_whose_acknowledgement_is_lost_is_not_started_again(shop: Shop) -> None:
+    with shop.cable() as cable:
+        worker = shop.start()
+        shop.send("probe.sleep", 1, queue="shop")
+        shop.expect("start")
+        cable.deaf.set()
+        eventually(lambda: shop.metric("shared", "fleet_tasks_finished_total") == 1)
+        cable.pull()
+        cable.deaf.clear()
+        eventually(lambda: redelivered(shop, "shared") == 1, what="the broker delivers it again")
+        eventually(lambda: shop.depth("fleet.shop") == 0)
+        eventually(lambda: "event=task_settled" in shop.worker_logs(), what="it is known to have ended")
+        shop.send("probe.sleep", 0, queue="shop")
+        shop.expect("end", "0")
+        worker.stop()
+    assert len(shop.notes("start", "1")) == 1
+
+
+def test_a_short_task_whose_reject_is_lost_is_dead_lettered_and_not_started_again(shop: Shop) -> None:
+    with shop.cable() as cable:
+        worker = shop.start()
+        shop.send("probe.fall", queue="shop")
+        shop.expect("start")
+        cable.deaf.set()
+        shop.release()
+        eventually(lambda: shop.metric("shared", "fleet_tasks_finished_total") == 1)
+        cable.pull()
+        cable.deaf.clear()
+        eventually(lambda: redelivered(shop, "shared") == 1, what="the broker delivers it again")
+        assert len(shop.dead_letters("shop", at_least=1)) == 1
+        eventually(lambda: shop.depth("fleet.shop") == 0)
+        worker.stop()
+    assert len(shop.notes("start")) == 1
+
+
+def test_a_short_task_that_ends_while_its_worker_is_about_to_see_the_loss_is_not_started_again(
+    shop: Shop,
+) -> None:
+    with shop.cable() as cable:
+        worker = shop.start()
+        shop.send("probe.hold", queue="shop")
+        shop.expect("start")
+        worker.signal(signal.SIGSTOP)
+        cable.pull()
+        shop.release()
+        shop.expect("end")
+        # Its child says so once it has noted the end, and then waits for the next task.
+        eventually(lambda: all(map(is_idle, children_of(worker.pid))), what="the children wait")
+        worker.signal(signal.SIGCONT)
+        eventually(lambda: "event=task_settled" in shop.worker_logs(), what="it is known to have ended")
+        eventually(lambda: shop.depth("fleet.shop") == 0)
+        worker.stop()
+    assert len(shop.notes("start")) == len(shop.notes("end")) == 1
+
+
+def test_a_short_task_that_takes_being_stopped_for_its_end_runs_again(shop: Shop) -> None:
+    with shop.cable() as cable:
+        worker = shop.start()
+        shop.send("probe.excuse", queue="shop")
+        shop.expect("start")
+        cable.pull()
+        shop.expect("excused")
+        shop.expect("start", times=2)
+        shop.release()
+        shop.expect("whole")
+        eventually(lambda: shop.depth("fleet.shop") == 0)
+        worker.stop()
 
 
 def test_a_short_task_whose_connection_is_cut_is_stopped_and_runs_again(shop: Shop) -> None:

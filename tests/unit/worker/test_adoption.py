@@ -5,7 +5,7 @@ import pytest
 
 from fleet.worker.adoption import Adoptions, adopt
 
-QUEUE = "fleet.backup.alpha"
+QUEUE, SHORT = "fleet.backup.alpha", "fleet.mail"
 
 
 @dataclass
@@ -36,7 +36,7 @@ def again(**stamps: Any) -> Any:
 
 @pytest.fixture
 def adoptions() -> Adoptions:
-    return Adoptions([QUEUE])
+    return Adoptions([QUEUE, SHORT], adopting=[QUEUE], remembered=10)
 
 
 def test_a_run_adopts_the_redelivery_of_its_own_message(adoptions: Adoptions) -> None:
@@ -84,50 +84,96 @@ def test_a_run_whose_message_is_settled_adopts_nothing(adoptions: Adoptions) -> 
     assert adoptions.running(again(), [FakeRequest(message(), acknowledged=True)]) is None
 
 
-def test_short_queues_adopt_nothing() -> None:
-    adoptions = Adoptions([])
-    request = FakeRequest(message())
-    adoptions.remember(request, settled="ack")
-    assert adoptions.running(again(), [request]) is None
+def test_short_queues_adopt_nothing_that_runs(adoptions: Adoptions) -> None:
+    assert adoptions.running(again(queue=SHORT), [FakeRequest(message(queue=SHORT))]) is None
+
+
+def test_the_same_message_in_another_queue_is_another_one(adoptions: Adoptions) -> None:
+    adoptions.remember(message(queue=SHORT), settled="ack")
     assert adoptions.ended(again()) is None
+    assert adoptions.running(again(), [FakeRequest(message(queue=SHORT))]) is None
 
 
+def test_queues_that_are_not_named_remember_nothing(adoptions: Adoptions) -> None:
+    adoptions.remember(message(queue="fleet.other"), settled="ack")
+    adoptions.forget(message(queue="fleet.other"))
+    assert adoptions.ended(again(queue="fleet.other")) is None
+
+
+@pytest.mark.parametrize("queue", [QUEUE, SHORT])
 @pytest.mark.parametrize("settled", ["ack", "reject"])
 def test_a_run_that_ended_while_the_connection_was_lost_is_not_started_again(
-    adoptions: Adoptions, settled: Any
+    adoptions: Adoptions, settled: Any, queue: str
 ) -> None:
-    adoptions.remember(FakeRequest(message()), settled=settled)
-    assert adoptions.ended(again()) == settled
+    adoptions.remember(message(queue=queue), settled=settled)
+    assert adoptions.ended(again(queue=queue)) == settled
+
+
+def test_what_is_settled_once_more_on_a_later_connection_may_be_lost_with_that_one_too(
+    adoptions: Adoptions,
+) -> None:
+    adoptions.remember(message(), settled="ack")
+    adoptions.remember(again(), settled="ack")
+    assert adoptions.ended(again()) is None, "settled on this connection: another message of the same stamps"
+    assert adoptions.ended(message(connection=2, redelivered=True)) == "ack"
 
 
 def test_a_run_that_ended_says_nothing_of_other_messages(adoptions: Adoptions) -> None:
-    adoptions.remember(FakeRequest(message()), settled="ack")
+    adoptions.remember(message(), settled="ack")
     assert adoptions.ended(again(retries=1)) is None
+    assert adoptions.ended(again(task="fleet.restore")) is None
     assert adoptions.ended(message(connection=1)) is None
+    other = again()
+    other.body = b'[[], {"name": "other"}, {}]'
+    assert adoptions.ended(other) is None
 
 
-def test_only_so_many_ended_runs_are_remembered() -> None:
-    adoptions = Adoptions([QUEUE], remembered=2)
+def test_a_message_that_has_died_and_come_back_since_is_to_run_again(adoptions: Adoptions) -> None:
+    adoptions.remember(message(), settled="reject")
+    assert adoptions.ended(again(**{"x-death": [{"reason": "rejected", "count": 1}]})) is None
+
+
+def test_a_message_without_a_stamp_of_its_publish_is_not_told_from_its_like_and_runs_again(
+    adoptions: Adoptions,
+) -> None:
+    adoptions.remember(message(fleet_sent=None), settled="ack")
+    assert adoptions.ended(again(fleet_sent=None)) is None
+
+
+@pytest.mark.parametrize("odd", [[1], {"a": 1}, None, b"5", "", float("nan")], ids=repr)
+@pytest.mark.parametrize("name", ["id", "retries", "fleet_sent", "task", "x-death"])
+def test_headers_of_any_kind_disturb_nothing(adoptions: Adoptions, name: str, odd: Any) -> None:
+    strange = message(**{name: odd})
+    adoptions.forget(strange)
+    adoptions.remember(strange, settled="ack")
+    adoptions.running(again(**{name: odd}), [FakeRequest(strange)])
+    assert adoptions.ended(again(**{name: odd})) in {None, "ack"}
+
+
+def test_only_so_many_ended_runs_of_a_queue_are_remembered() -> None:
+    adoptions = Adoptions([QUEUE, SHORT], adopting=[QUEUE], remembered=2)
+    adoptions.remember(message(queue=SHORT), settled="ack")
     for number in range(3):
-        adoptions.remember(FakeRequest(message(id=str(number))), settled="ack")
+        adoptions.remember(message(id=str(number)), settled="ack")
     assert [adoptions.ended(again(id=str(number))) for number in range(3)] == [None, "ack", "ack"]
+    assert adoptions.ended(again(queue=SHORT)) == "ack", "a busy queue pushes nothing out of a quiet one"
 
 
 def test_a_redelivery_is_known_while_its_run_goes_on_and_after_it(adoptions: Adoptions) -> None:
     running = FakeRequest(message())
     assert adoptions.knows(again(), [running])
     assert not adoptions.knows(again(), [])
-    adoptions.remember(running, settled="ack")
+    adoptions.remember(running._message, settled="ack")
     assert adoptions.knows(again(), [])
 
 
 def test_a_message_that_is_sent_anew_runs_again_however_its_last_run_ended(adoptions: Adoptions) -> None:
-    adoptions.remember(FakeRequest(message()), settled="reject")
+    adoptions.remember(message(), settled="reject")
     adoptions.forget(message(connection=1))
     assert adoptions.ended(again()) is None
 
 
 def test_a_redelivery_makes_nothing_forgotten(adoptions: Adoptions) -> None:
-    adoptions.remember(FakeRequest(message()), settled="reject")
+    adoptions.remember(message(), settled="reject")
     adoptions.forget(again())
     assert adoptions.ended(again()) == "reject"
