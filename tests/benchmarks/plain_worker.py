@@ -9,7 +9,7 @@ import os
 from celery import Celery
 from kombu import Queue
 
-from fleet.worker.settings import SHORT_PREFETCH
+from fleet.worker.context import SHORT_PREFETCH
 
 QUEUE = os.environ.get("BENCH_QUEUE", "bench")
 
