@@ -19,13 +19,13 @@ from fleet.worker.drain import awaits_adoption, cancel_consumers, give_back
 from fleet.worker.gate import NOT_UNDERSTOOD, Admit, Gate, Postpone, Reason, Refuse, Verdict
 from fleet.worker.handover import Original, Refused, dead_letter, postponed
 from fleet.worker.message import CONNECTION, QUEUE_HEADER, Delivery
+from fleet.worker.steps import FleetBlueprint
 from fleet.worker.stop import Stage
 from fleet.worker.unread import take_in
 from fleet.worker.wire import UNREADABLE
 
 log = logging.getLogger(__name__)
 
-DELAYED_DELIVERY_STEP = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 #: seconds after which a message that could not be postponed is handed over again
 AGAIN_SECONDS = 30.0
 #: seconds between notes that the event loop turns
@@ -35,12 +35,7 @@ TICK_SECONDS = 1.0
 class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
     """Celery's consumer with a gate in front of it."""
 
-    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # celery ships no types
-        """Celery's steps without the one that declares delayed delivery."""
-
-        default_steps = tuple(
-            step for step in Consumer.Blueprint.default_steps if step != DELAYED_DELIVERY_STEP
-        )
+    Blueprint = FleetBlueprint
 
     #: seconds since the epoch when the event loop last turned
     loop_tick: float | None = None

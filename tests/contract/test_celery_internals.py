@@ -27,7 +27,8 @@ from celery.apps.worker import Worker as CeleryWorker
 from celery.concurrency.prefork import TaskPool
 from celery.worker import request as celery_request
 from celery.worker import state, strategy
-from celery.worker.consumer import Consumer
+from celery.worker.consumer import Consumer, Control, Tasks
+from celery.worker.consumer.mingle import Mingle
 from celery.worker.request import Request, create_request_cls
 from kombu import Connection, Queue
 from kombu import Consumer as KombuConsumer
@@ -40,7 +41,7 @@ from kombu.utils.limits import TokenBucket
 
 from fleet.worker import logs
 from fleet.worker.children import pool_pids
-from fleet.worker.consumer import DELAYED_DELIVERY_STEP, FleetConsumer
+from fleet.worker.consumer import FleetConsumer
 from fleet.worker.message import OVERRIDING_HEADERS, PROTOCOL_HEADERS
 from fleet.worker.request import FleetRequest
 from fleet.worker.unread import take_in
@@ -115,9 +116,13 @@ def test_celery_publishes_no_header_beyond_its_protocol() -> None:
 
 
 def test_the_consumer_has_the_steps_and_methods_that_ours_builds_on() -> None:
-    assert DELAYED_DELIVERY_STEP in Consumer.Blueprint.default_steps
-    assert DELAYED_DELIVERY_STEP not in FleetConsumer.Blueprint.default_steps
-    assert len(FleetConsumer.Blueprint.default_steps) == len(Consumer.Blueprint.default_steps) - 1
+    left_out = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
+    exchanged = {"celery.worker.consumer.control:Control", "celery.worker.consumer.tasks:Tasks"}
+    theirs, ours = set(Consumer.Blueprint.default_steps), set(FleetConsumer.Blueprint.default_steps)
+    assert theirs - ours == {left_out} | exchanged
+    assert ours - theirs == {"fleet.worker.steps:MailboxFirst", "fleet.worker.steps:TasksLast"}
+    # Ours differ in what they wait for, and in nothing else.
+    assert (Control.requires, Tasks.requires) == ((Tasks,), (Mingle,))
     assert parameters(Consumer.create_task_handler) == ["self", "promise"]
     assert parameters(Consumer.on_decode_error) == ["self", "message", "exc"]
     assert parameters(Consumer.register_with_event_loop) == ["self", "hub"]

@@ -60,8 +60,12 @@ def test_a_worker_whose_mailbox_is_held_by_a_dead_connection_comes_back_when_it_
             eventually(lambda: mailbox not in queues(shop), what="the worker's own mailbox is gone")
             channel.queue_declare(mailbox, exclusive=True)
             cable.mend()
-            eventually(lambda: shop.worker_logs().count("RESOURCE_LOCKED") >= 2)
+            eventually(lambda: shop.worker_logs().count("RESOURCE_LOCKED") >= 4)
             assert worker.is_alive()
+            # Each attempt that had taken the task before it failed would count against its delivery limit.
+            waiting = channel.basic_get("fleet.slow.alpha")
+            assert waiting.headers["x-delivery-count"] == 1
+            channel.basic_reject(waiting.delivery_tag, requeue=True)
         eventually(lambda: shop.worker_logs().count("event=task_adopted") >= 1)
         shop.release()
         shop.expect("end")
