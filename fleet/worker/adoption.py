@@ -13,8 +13,7 @@ serves it. On a shared queue another worker may get the message: only the task i
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from fleet.publish.message import SENT_HEADER
 from fleet.worker.message import CONNECTION, QUEUE_HEADER
@@ -46,8 +45,7 @@ class Request(Protocol):
     _on_reject: Settle
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """A run that has ended, and whose message may still come back."""
 
     #: number of the connection on which it was settled
@@ -82,8 +80,8 @@ class Adoptions:
         key = _key(message)
         if ended is None or key[-1] is None:
             return
+        ended.pop(key, None)
         ended[key] = Ended(_connection(message), settled, _content(message))
-        ended.move_to_end(key)
         if len(ended) > self._remembered:
             ended.popitem(last=False)
 
@@ -146,11 +144,13 @@ def _is_same(one: Message, other: Message) -> bool:
 
 def _key(message: Message) -> Key:
     headers = message.headers
-    # A stranger's header may hold a list or a table, which no dictionary takes.
-    return tuple(
-        value if isinstance(value, str | int | float) else None
-        for value in (headers.get("id"), headers.get("retries"), headers.get(SENT_HEADER))
-    )
+    key = (headers.get("id"), headers.get("retries"), headers.get(SENT_HEADER))
+    try:
+        hash(key)
+    except TypeError:
+        # A stranger's header may hold a list or a table, which no dictionary takes.
+        return repr(key[0]), None, None
+    return key
 
 
 def _content(message: Message) -> tuple[object, ...]:
