@@ -22,6 +22,9 @@ class Case:
     #: how many tasks of the fleet may be started again: those that ran at the fault, or that the broker held
     #: for unacknowledged
     reruns: int
+    #: how many tasks a sender may have sent twice, because its confirm was lost with the broker: both copies
+    #: may run at the same time
+    resent: int = 0
     settings: tuple[str, ...] = ALL
     #: more lines for the fleet's queue of short tasks
     short: str = ""
@@ -35,6 +38,7 @@ class HostCase:
 
     name: str
     act: Callable[[HostStage, Cluster], None]
-    #: how many tasks may be started again, as above
+    #: how many tasks may be started again, and how many be there twice, as above
     reruns: int
+    resent: int = 0
     settle_seconds: float = 180.0

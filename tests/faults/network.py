@@ -5,7 +5,7 @@ import time
 from tests.faults.case import HostCase
 from tests.faults.hosts import EFFECTS, HostStage
 from tests.faults.publisher import Order
-from tests.faults.subjects import CONCURRENCY, HELD, HOSTS, LONG, LOST_WITH_BROKER, SHORT
+from tests.faults.subjects import CONCURRENCY, HELD, HOSTS, LONG, LOST_WITH_BROKER, PUBLISHERS, SHORT
 from tests.hosts.by_hand import SERVICE, STATE
 from tests.hosts.lab.brokers import Cluster
 
@@ -101,12 +101,15 @@ CASES = (
     cable(5),
     cable(60),
     cable(180),
-    HostCase(name="cluster partition, worker on the minority side", act=partition, reruns=HELD),
+    HostCase(
+        name="cluster partition, worker on the minority side", act=partition, reruns=HELD, resent=PUBLISHERS
+    ),
     HostCase(
         name="rolling restart of a three-node cluster",
         act=rolling_restart,
         # Each of the three nodes that stop may have the connections of all.
         reruns=3 * LOST_WITH_BROKER,
+        resent=3 * PUBLISHERS,
     ),
     HostCase(name="host power-off and boot", act=power, reruns=RUNNING),
     HostCase(name="disk full on a worker host for 15 s", act=full_disk, reruns=0),

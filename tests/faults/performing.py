@@ -60,7 +60,7 @@ def _measured(case: Case | HostCase, version: str, subject: Subject, result: Res
     is_ours = isinstance(subject, FleetSubject)
     return Measured(
         row=row(case.name, version, subject.name, result.tally, result.recovered),
-        problems=problems(result.tally, reruns=case.reruns) if is_ours else (),
+        problems=problems(result.tally, reruns=case.reruns, resent=case.resent) if is_ours else (),
     )
 
 

@@ -153,12 +153,15 @@ def recovered_seconds(
     return max(0.0, max(marks) - over_at) if marks else inf
 
 
-def problems(tally: Tally, *, reruns: int) -> tuple[str, ...]:
-    """Return what is wrong: nothing may be lost, at most ``reruns`` tasks run again."""
+def problems(tally: Tally, *, reruns: int, resent: int = 0) -> tuple[str, ...]:
+    """Return what is wrong: nothing may be lost, at most ``reruns`` tasks run again.
+
+    Only of a task that was sent twice two copies may run side by side, and that may be ``resent`` tasks.
+    """
     again = len(tally.twice) + len(tally.in_doubt)
     found = {
         f"lost {len(tally.lost)}: {_some(tally.lost)}": bool(tally.lost),
-        f"started beside itself {len(tally.beside)}: {_some(tally.beside)}": bool(tally.beside),
+        f"started beside itself {len(tally.beside)}: {_some(tally.beside)}": len(tally.beside) > resent,
         f"left in a queue {tally.queued}": bool(tally.queued),
         "nothing was accepted": not tally.accepted,
         f"run again {again}, more than {reruns}: {_some(tally.twice + tally.in_doubt)}": again > reruns,

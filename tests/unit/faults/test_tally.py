@@ -175,3 +175,4 @@ def test_ours_is_wrong_when_it_loses_overlaps_keeps_or_repeats_too_much() -> Non
         line("start", "a", 1), line("start", "a", 2, pid=2), line("end", "a", 3), line("end", "a", 3, pid=2)
     )
     assert problems(both, reruns=1) == ("started beside itself 1: a",)
+    assert problems(both, reruns=1, resent=1) == ()
