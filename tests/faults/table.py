@@ -15,6 +15,8 @@ HEADINGS = (
     "recovered in s",
 )
 HEADING = "## Measured"
+#: what the fleet is called in the column of settings
+OURS = "fleet"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -50,8 +52,7 @@ def page_with(page: str, rows: Iterable[Row], *, order: Iterable[str]) -> str:
     before, old, after = _parts(page)
     merged = {each.key: each for each in (*_rows(old), *rows)}
     rank: Mapping[str, int] = MappingProxyType({name: index for index, name in enumerate(order)})
-    # Rows of one case and broker keep the order in which they were measured: ours first.
-    known = sorted(merged.values(), key=lambda each: (rank.get(each.case, len(rank)), each.case, each.broker))
+    known = sorted(merged.values(), key=lambda each: (rank.get(each.case, len(rank)), *_place(each)))
     return f"{before}{BEGIN}\n{_rendered(known)}{END}{after}"
 
 
@@ -69,6 +70,11 @@ def _rows(table: str) -> Iterable[Row]:
     for line in table.strip().splitlines()[2:]:
         case, broker, settings, *counts = (cell.strip() for cell in line.strip("|").split("|"))
         yield Row(case=case, broker=broker, settings=settings, counts=tuple(counts))
+
+
+def _place(each: Row) -> tuple[str, str, bool, str]:
+    """Return what sorts the rows of a case: by broker, ours before the others."""
+    return each.case, each.broker, each.settings != OURS, each.settings
 
 
 def _rendered(rows: Iterable[Row]) -> str:

@@ -47,6 +47,11 @@ def test_measuring_a_row_again_replaces_it_and_keeps_the_others() -> None:
     assert after.index("| flood |") < after.index("| fire |")
 
 
+def test_ours_stands_first_whenever_it_was_measured() -> None:
+    page = page_with("words\n", [measured("fire", "Celery, best"), measured("fire")], order=["fire"])
+    assert page.index("| fleet |") < page.index("| Celery, best |")
+
+
 @given(st.lists(st.builds(Row, case=CELL, broker=CELL, settings=CELL, counts=st.tuples(*[CELL] * 7))))
 def test_writing_a_table_twice_changes_nothing(rows: list[Row]) -> None:
     once = page_with("before\n", rows, order=[])
