@@ -13,14 +13,15 @@ LAB_FIXTURES = frozenset({"lab", "each_broker"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay together when a run is split: those of a file, and all that need the lab."""
+    """Say which tests stay together when a run is split: those of a file, and all on hosts."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
 
 
 def _group(item: pytest.Item) -> str:
-    needs_lab = not LAB_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-    return "lab" if needs_lab else item.nodeid.partition("::")[0]
+    # Labs of their own count, too: the kernel has only so much of what systemd needs for the hosts of all.
+    on_hosts = "tests/hosts/" in item.nodeid or not LAB_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+    return "lab" if on_hosts else item.nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(wrapper=True)
