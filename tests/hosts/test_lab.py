@@ -189,7 +189,8 @@ def test_hosts_die_with_their_keeper(kept: str) -> None:
     assert processes_naming(inside)
     os.kill(listed(kept)["owner"], signal.SIGKILL)
     system.await_that(lambda: not processes_naming(inside), "the hosts should be gone", timeout_seconds=20)
-    assert "removing what is left of lab" in command("down", "--name", kept).stdout
+    # Another lab that starts at this moment may be the one who removes what is left.
+    assert command("down", "--name", kept).returncode == 0
     assert traces(kept) == []
 
 
