@@ -12,6 +12,8 @@ pytest_plugins = ["tests.servers", "tests.hosts.fixtures"]
 LAB_FIXTURES = frozenset({"lab", "each_broker"})
 
 
+# Before xdist's own, which reads what is marked here.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say which tests stay together when a run is split: those of a file, and all on hosts."""
     for item in items:
