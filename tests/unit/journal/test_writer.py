@@ -1,4 +1,5 @@
 import struct
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -39,6 +40,8 @@ class Channel:
 
     def __init__(self) -> None:
         self.ids: list[str] = []
+        self.sizes: list[int] = []
+        self.delivered = threading.Event()
         self.failures: Iterator[Exception] = iter(())
 
     def open(self) -> None:
@@ -52,6 +55,8 @@ class Channel:
         if any(len(message.message_id.encode()) > 255 for message in messages):
             raise struct.error("ubyte format requires 0 <= number <= 255")
         self.ids += [decode(message.body).task_id for message in messages]
+        self.sizes.append(len(messages))
+        self.delivered.set()
         return (None,) * len(messages)
 
     def drop(self) -> None:
@@ -102,3 +107,18 @@ def test_what_breaks_while_connecting_costs_no_record(
     with writer:
         pass
     assert (channel.ids, writer.dropped) == (["good"], 0)
+
+
+def test_a_lone_record_goes_out_at_once_and_those_of_a_busy_worker_together(
+    writer: JournalWriter, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet.journal.writer.GATHER_SECONDS", 60.0)
+    writer.start()
+    writer.put_nowait(GOOD)
+    assert channel.delivered.wait(5)
+    for _ in range(3):
+        writer.put_nowait(GOOD)
+    # The end waits for nothing.
+    writer.close()
+    assert channel.sizes == [1, 3]
+    assert writer.written == 4
