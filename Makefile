@@ -30,9 +30,10 @@ programs: ## install the client programs that are missing (rsync, ssh client)
 demo: $(STAMP) programs ## run the whole job end to end on a private RabbitMQ, SMTP sink and Prometheus
 	$(BIN)/fleet demo
 
-# In two streams, for they mostly wait: one with all that needs hosts, file by file in the order of their size.
-test: $(STAMP) programs check lab-images ## everything that must hold: check, then contract, integration, host and fault tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 20 tests/contract tests/integration tests/hosts tests/faults
+# Servers in two streams, for tests mostly wait; hosts in one, which share a lab.
+test: $(STAMP) programs check lab-images ## everything that must hold: check, then contract, integration, fault and host tests
+	$(BIN)/python -m pytest -m "not hosts" -n 2 --dist loadfile --durations 20 tests/contract tests/integration tests/faults
+	$(BIN)/python -m pytest -m hosts --durations 20 tests/contract tests/integration tests/hosts
 
 check: $(STAMP) unit ## formatting, lint, types, unit and architecture tests
 	$(BIN)/ruff format --check .

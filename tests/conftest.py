@@ -8,22 +8,17 @@ import pytest
 pytest_plugins = ["tests.servers", "tests.hosts.fixtures"]
 
 
-#: hosts of the lab are shared by all that use them
+#: what leads to hosts of the lab
 LAB_FIXTURES = frozenset({"lab", "each_broker"})
 
 
-# Before xdist's own, which reads what is marked here.
+# Before pytest's own, which chooses by what is marked here.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests stay together when a run is split: those of a file, and all on hosts."""
+    """Mark what runs on hosts: one run at a time may, for the kernel has only so much of what they need."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-
-
-def _group(item: pytest.Item) -> str:
-    # Labs of their own count, too: the kernel has only so much of what systemd needs for the hosts of all.
-    on_hosts = "tests/hosts/" in item.nodeid or not LAB_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-    return "lab" if on_hosts else item.nodeid.partition("::")[0]
+        if "tests/hosts/" in item.nodeid or not LAB_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.hosts)
 
 
 @pytest.hookimpl(wrapper=True)
