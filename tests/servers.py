@@ -82,11 +82,16 @@ def clean_environ() -> dict[str, str]:
 
 def ready_urls(file: Path, *, host: str, worker: str | None = None) -> list[str]:
     """Return where the workers of ``host`` say whether they are ready."""
+    return worker_urls(file, "readyz", host=host, worker=worker)
+
+
+def worker_urls(file: Path, path: str, *, host: str, worker: str | None = None) -> list[str]:
+    """Return the URLs of ``path`` at the metrics ports of the workers of ``host``."""
     fleet = read(str(file))
     declared = fleet.host(host)
     assert declared is not None
     return [
-        f"http://{declared.address}:{one.metrics_port}/readyz"
+        f"http://{declared.address}:{one.metrics_port}/{path}"
         for one in fleet.workers_on(host)
         if worker in (None, one.name)
     ]

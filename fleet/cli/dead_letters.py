@@ -174,7 +174,7 @@ def _record(details: "Details") -> dict[str, Any]:
     return {
         **asdict(details.line),
         "deaths": [asdict(death) for death in details.deaths],
-        "history": [asdict(outcome) for outcome in details.history],
+        "history": [outcome._asdict() for outcome in details.history],
     }
 
 

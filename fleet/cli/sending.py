@@ -228,7 +228,7 @@ def _show(sent: "Sequence[SentTask]", found: "Mapping[str, Outcome]", *, as_json
     if as_json:
         emit_json(
             [
-                asdict(task) | {"outcome": asdict(found[task.id]) if task.id in found else None}
+                asdict(task) | {"outcome": found[task.id]._asdict() if task.id in found else None}
                 for task in sent
             ]
         )

@@ -16,7 +16,7 @@ from typing import Self
 
 from fleet.connection import Target
 from fleet.errors import BrokerUnreachable
-from fleet.journal.record import Outcome, UnreadableRecord, decode
+from fleet.journal.record import Outcome, decode_all
 from fleet.journal.stream import Entry, Offset, StreamConsumer
 from fleet.login import Login
 from fleet.model import Fleet
@@ -94,11 +94,13 @@ def tail(fleet: Fleet, login: Login, *, count: int) -> tuple[Outcome, ...]:
     Raises BrokerUnreachable or BrokerRefused.
     """
     target = _target(fleet, login)
-    newest = _read_to_silence(target, "last")
-    if not newest or len(newest) >= count:
-        return tuple(_outcomes(newest[-count:] if count else []))
-    end = newest[-1].offset
-    return tuple(_outcomes(_read_to_silence(target, max(0, end - count + 1), end=end)))
+    entries = _read_to_silence(target, "last")
+    newest = tuple(_outcomes(entries))
+    if entries and len(newest) < count:
+        # A message holds at least one record.
+        end = entries[-1].offset
+        newest = tuple(_outcomes(_read_to_silence(target, max(0, end - count + 1), end=end)))
+    return newest[-count:] if count else ()
 
 
 def _read_to_silence(target: Target, offset: Offset, *, end: int | None = None) -> list[Entry]:
@@ -114,10 +116,7 @@ def _read_to_silence(target: Target, offset: Offset, *, end: int | None = None) 
 
 def _outcomes(entries: Iterable[Entry]) -> Iterator[Outcome]:
     for entry in entries:
-        try:
-            yield decode(entry.body)
-        except UnreadableRecord:
-            continue  # not ours, and a reader has nobody to tell
+        yield from decode_all(entry.body)
 
 
 def _moment(seconds: float) -> Offset:

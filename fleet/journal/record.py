@@ -1,11 +1,12 @@
 """What does the journal say about a finished task? Never its arguments, addresses or output.
 
-Pure: a record to bytes and back. Readers take what they know of a newer writer's record.
+Pure: a record to bytes and back. A message of the journal holds one record a line, for a busy worker writes
+many at a time. Readers take what they know of a newer writer's record.
 """
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 VERSION = 1
 
@@ -25,8 +26,7 @@ class UnreadableRecord(ValueError):
     """A message in the journal is no record; the message says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one run of one task ended."""
 
     task_id: str
@@ -71,12 +71,27 @@ class Outcome:
         return self.outcome == SUCCEEDED
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def encode(outcome: Outcome) -> bytes:
-    """Return ``outcome`` as it stands in the journal: JSON with its version, without what is not known."""
-    fields = {name: value for name, value in asdict(outcome).items() if value is not None}
+    """Return ``outcome`` as a line of the journal: JSON with its version, without what is not known."""
+    record: dict[str, object] = {"v": VERSION}
+    for name, value in zip(Outcome._fields, outcome, strict=True):
+        if value is not None:
+            record[name] = value
     if outcome.message is not None:
-        fields["message"] = outcome.message[:LONGEST_MESSAGE]
-    return json.dumps({"v": VERSION, **fields}, ensure_ascii=False, separators=(",", ":")).encode()
+        record["message"] = outcome.message[:LONGEST_MESSAGE]
+    return _to_json(record).encode()
+
+
+def decode_all(body: bytes | str) -> Iterator[Outcome]:
+    """Yield the records of a message; what is none is left out, for a reader has nobody to tell."""
+    for line in body.splitlines():
+        try:
+            yield decode(line)
+        except UnreadableRecord:
+            continue
 
 
 def decode(body: bytes | str) -> Outcome:

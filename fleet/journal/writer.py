@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from fleet.connection import Target
 from fleet.errors import BrokerRefused, FleetError
@@ -27,8 +27,9 @@ from fleet.secrets import Secret
 
 #: records that wait for the broker; about 5 MB
 CAPACITY = 10_000
-#: records in one batch
+#: records in one batch, and in one message: each costs the broker as much as a task's own does
 BATCH = 200
+PACK = 50
 #: from one batch to the next, unless more than one waits: what a busy worker writes goes out together, for
 #: a batch of one costs the event loop beside it about as much as a task does
 GATHER_SECONDS = 0.2
@@ -37,6 +38,19 @@ LONGEST_PAUSE_SECONDS = 30.0
 CONFIRM_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
+
+
+class _Line(NamedTuple):
+    """A record that is ready to be written."""
+
+    task_id: str
+    #: whole epoch seconds
+    finished: int
+    record: bytes
+
+
+#: records that travel in one message
+Pack = tuple[_Line, ...]
 
 
 class JournalWriter:
@@ -145,37 +159,39 @@ class JournalWriter:
 
     def _publish(self, batch: list[Outcome]) -> None:
         """Publish ``batch`` again and again until the broker has it or the writer closes."""
-        left, pause = self._encoded(batch), FIRST_PAUSE_SECONDS
+        lines = self._lines(batch)
+        left, pause = _packed(lines, PACK), FIRST_PAUSE_SECONDS
         while left:
             left = self._attempt(left)
             if left and self._closing.wait(pause):
-                self.dropped += len(left)
+                self.dropped += sum(map(len, left))
                 return
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    def _encoded(self, batch: list[Outcome]) -> list[WireMessage]:
-        wires: list[WireMessage] = []
+    def _lines(self, batch: list[Outcome]) -> list[_Line]:
+        lines: list[_Line] = []
         for outcome in batch:
             try:
-                wires.append(_wire(outcome, self._host))
+                lines.append(_Line(outcome.task_id, int(outcome.finished), encode(outcome)))
             except Exception as error:  # noqa: BLE001 - one record must not hold the rest, whatever is in it
                 self._drop_record(error)
-        return wires
+        return lines
 
-    def _attempt(self, batch: list[WireMessage]) -> list[WireMessage]:
-        """Publish ``batch`` once and return the records that the broker does not have for certain."""
+    def _attempt(self, batch: list[Pack]) -> list[Pack]:
+        """Publish ``batch`` once and return the packs that the broker does not have for certain."""
         if not self._connect():
             return batch
+        wires = [_wire(pack, self._host) for pack in batch]
         try:
-            refusals = self._channel.deliver(batch, timeout_seconds=CONFIRM_SECONDS)
+            refusals = self._channel.deliver(wires, timeout_seconds=CONFIRM_SECONDS)
         except FleetError as error:
             self._note(error)
             return batch
         except Exception as error:  # noqa: BLE001 - py-amqp raises struct.error and more for what it cannot write
             self._channel.drop()
             return self._sort_out(batch, error)
-        left = [wire for wire, refusal in zip(batch, refusals, strict=True) if refusal]
-        self.written += len(batch) - len(left)
+        left = [pack for pack, refusal in zip(batch, refusals, strict=True) if refusal]
+        self.written += sum(map(len, batch)) - sum(map(len, left))
         self._note(next((BrokerRefused(refusal.reason) for refusal in refusals if refusal), None))
         return left
 
@@ -191,15 +207,16 @@ class JournalWriter:
             return False
         return True
 
-    def _sort_out(self, batch: list[WireMessage], error: Exception) -> list[WireMessage]:
+    def _sort_out(self, batch: list[Pack], error: Exception) -> list[Pack]:
         """Publish one by one what failed together, so that only the record at fault is lost."""
-        if len(batch) == 1:
+        lone = _packed([line for pack in batch for line in pack], 1)
+        if len(lone) == 1:
             self._drop_record(error)
             return []
-        for index, wire in enumerate(batch):
-            if left := self._attempt([wire]):
+        for index, pack in enumerate(lone):
+            if left := self._attempt([pack]):
                 # The broker is in trouble again; the rest would only wait for it one by one.
-                return [*left, *batch[index + 1 :]]
+                return [*left, *lone[index + 1 :]]
         return []
 
     def _drop_record(self, error: Exception) -> None:
@@ -218,17 +235,22 @@ class JournalWriter:
         self._trouble = trouble
 
 
-def _wire(outcome: Outcome, host: str) -> WireMessage:
+def _packed(lines: list[_Line], size: int) -> list[Pack]:
+    return [tuple(lines[start : start + size]) for start in range(0, len(lines), size)]
+
+
+def _wire(pack: Pack, host: str) -> WireMessage:
+    first = pack[0]
     return WireMessage(
         exchange=JOURNAL_EXCHANGE,
         routing_key=host,
-        body=encode(outcome),
+        body=b"\n".join(line.record for line in pack),
         headers={},
         properties={
-            "correlation_id": outcome.task_id,
+            "correlation_id": first.task_id,
             "content_type": "application/json",
             "content_encoding": "utf-8",
             "delivery_mode": 2,
-            "timestamp": int(outcome.finished),
+            "timestamp": first.finished,
         },
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fleet.connection import Target
-from fleet.journal.record import Outcome, UnreadableRecord, decode
+from fleet.journal.record import Outcome, decode_all
 from fleet.journal.stream import Offset, StreamConsumer
 from fleet.letters.letter import Letter
 from fleet.letters.spans import Span, spans_around
@@ -70,7 +70,7 @@ class Outcomes:
         with closing(StreamConsumer(self._target, "last")) as consumer:
             while entries := consumer.entries(wait):
                 wait, offset = _SILENCE_SECONDS, entries[-1].offset
-                times = [outcome.finished for entry in entries if (outcome := _outcome(entry.body))]
+                times = [outcome.finished for entry in entries for outcome in decode_all(entry.body)]
                 finished = max([finished, *times])
         return _Tail(offset=offset, finished=finished)
 
@@ -78,7 +78,7 @@ class Outcomes:
         found: list[Outcome] = []
         with closing(StreamConsumer(self._target, _offset(span.begin))) as consumer:
             while time.monotonic() < deadline and (entries := consumer.entries(_FIRST_WAIT_SECONDS)):
-                outcomes = [outcome for entry in entries if (outcome := _outcome(entry.body))]
+                outcomes = [outcome for entry in entries for outcome in decode_all(entry.body)]
                 found += [outcome for outcome in outcomes if outcome.task_id in wanted]
                 is_past = outcomes and min(outcome.finished for outcome in outcomes) > span.end
                 if is_past or entries[-1].offset >= end:
@@ -107,10 +107,3 @@ def _distance(outcome: Outcome, died: float) -> float:
 def _offset(moment: float) -> Offset:
     # py-amqp sends a naive moment as UTC.
     return datetime.fromtimestamp(max(moment, 0.0), UTC).replace(tzinfo=None)
-
-
-def _outcome(body: bytes | str) -> Outcome | None:
-    try:
-        return decode(body)
-    except UnreadableRecord:
-        return None  # not ours, and a reader has nobody to tell

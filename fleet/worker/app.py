@@ -7,10 +7,11 @@ knows no tasks and serves ``inspect`` and ``control`` only; FLEET_BROKER_USER th
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from celery import Celery
@@ -18,14 +19,21 @@ from celery import Celery
 from fleet import fleetfile
 from fleet.errors import UsageError
 from fleet.login import login_of
-from fleet.model import Fleet
+from fleet.model import BACKUP_TASK, CHECK_URLS_TASK, RESTORE_TASK, SEND_MAIL_TASK, Fleet, Queue
+from fleet.routes import allows
 from fleet.worker.application import FleetCelery
 from fleet.worker.context import WorkerContext, worker_context
 from fleet.worker.settings import Setting, connection_settings, worker_settings
 from fleet.worker.task import FleetTask
 
-#: modules that ship tasks; each has ``register(app)``
-TASK_MODULES = ("fleet.worker.tasks.backup", "fleet.worker.tasks.mail", "fleet.worker.tasks.urls")
+#: modules that ship tasks → their tasks; each has ``register(app)``
+TASK_MODULES: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "fleet.worker.tasks.backup": (BACKUP_TASK, RESTORE_TASK),
+        "fleet.worker.tasks.mail": (SEND_MAIL_TASK,),
+        "fleet.worker.tasks.urls": (CHECK_URLS_TASK,),
+    }
+)
 
 
 def build_app(context: WorkerContext) -> FleetCelery:
@@ -37,7 +45,7 @@ def build_app(context: WorkerContext) -> FleetCelery:
     app.log_in_with(lambda: login_of(context.fleet.broker, environ=context.environ).password)
     app.serve(context)
     app.amqp.queues.select([queue.name for queue in context.queues])
-    for module in TASK_MODULES:
+    for module in _modules_of(context.declared_queues):
         register: Callable[[Celery], None] = import_module(module).register
         register(app)
     _import_user_tasks(context.fleet)
@@ -76,6 +84,16 @@ def _app(fleet: Fleet, settings: Iterable[Setting]) -> FleetCelery:
     app = FleetCelery(fleet.name, set_as_current=False)
     app.conf.update({setting.name: setting.value for setting in settings})
     return app
+
+
+def _modules_of(queues: Iterable[Queue]) -> tuple[str, ...]:
+    """Return the modules with tasks that ``queues`` may carry: the others would only take time and memory."""
+    served = tuple(queues)
+    return tuple(
+        module
+        for module, tasks in TASK_MODULES.items()
+        if any(allows(queue, task) for queue in served for task in tasks)
+    )
 
 
 def _import_user_tasks(fleet: Fleet) -> None:

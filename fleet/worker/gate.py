@@ -29,6 +29,8 @@ HOLD_SECONDS = 10.0
 MAPPING_TASKS = frozenset({"celery.map", "celery.starmap", "celery.chunks"})
 BUILT_IN_PREFIX = "celery."
 CALLBACK_KEYS = frozenset({"callbacks", "errbacks", "chain", "chord"})
+_IN_BODY = tuple(sorted(CALLBACK_KEYS))
+_IN_HEADERS = ("group", "stamps", "stamped_headers")
 
 
 class Reason(StrEnum):
@@ -158,8 +160,10 @@ class Gate:
         if unknown := body.embed.keys() - CALLBACK_KEYS:
             return Refuse(reason=Reason.OVERRIDING, detail=f"body key `{digest(min(unknown))}`")
         headers = delivery.headers
-        wrapped = [key for key in sorted(CALLBACK_KEYS) if body.embed.get(key)]
-        wrapped += [key for key in ("group", "stamps", "stamped_headers") if headers.get(key)]
+        wrapped = [key for key in _IN_BODY if body.embed.get(key)]
+        wrapped += [key for key in _IN_HEADERS if headers.get(key)]
+        if not wrapped and headers["task"] not in MAPPING_TASKS:
+            return None
         if wrapped and not queue.allow_callbacks:
             detail = f"queue `{queue.name}` allows no callbacks, and the message carries {', '.join(wrapped)}"
             return Refuse(reason=Reason.CALLBACKS, detail=detail)

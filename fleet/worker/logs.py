@@ -29,7 +29,8 @@ _TASK_FIELDS = ("name", "id", "runtime", "exc")
 #: a child that was lost or killed for its time limit; the traceback shows nothing of the task
 _CHILD_GONE = "Task handler raised error: %r"
 #: loggers whose INFO is chatter to an operator
-_QUIETER = ("kombu", "amqp", "celery.worker.consumer.tasks")
+#: a task has one line, at its end
+_QUIETER = ("kombu", "amqp", "celery.worker.consumer.tasks", "celery.worker.strategy")
 #: loggers that show messages with their arguments at DEBUG
 _NEVER_DEBUG = ("celery.pool", "celery.utils.functional", "kombu", "amqp")
 

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
+
+from fleet.publish.message import FIRST_HEADER, KEY_HEADER, SENT_HEADER, TRACE_HEADER
 
 #: headers of Celery's message protocol 2
 PROTOCOL_HEADERS = frozenset(
@@ -62,14 +64,16 @@ OVERRIDING_HEADERS = frozenset(
 )
 #: broker queue that the message was consumed from; set by the worker's main process, never by a sender
 QUEUE_HEADER = "fleet_queue"
+_NOT_A_SENDERS = OVERRIDING_HEADERS | {QUEUE_HEADER}
+#: what almost every message has, and nothing else
+_FAMILIAR = PROTOCOL_HEADERS | {FIRST_HEADER, SENT_HEADER, KEY_HEADER, TRACE_HEADER}
 #: longest short string of AMQP
 LONGEST_NAME_BYTES = 255
 #: number of the worker's broker connection that a message came over, beside its queue in the delivery's info
 CONNECTION = "fleet_connection"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A message as the broker handed it over; everything but ``queue`` is the sender's word."""
 
     #: broker queue it was consumed from, known from the consumer tag; None when it is none of this worker's
@@ -108,22 +112,21 @@ def parse_body(payload: object) -> Body | None:
 
 def overriding_header(headers: Mapping[str, Any]) -> str | None:
     """Return the name of a header that would override the worker's own knowledge, or None."""
-    return next(
-        (
-            name
-            for name in headers
-            if name in OVERRIDING_HEADERS or name == QUEUE_HEADER or str(name).startswith("_")
-        ),
-        None,
-    )
+    if headers.keys() <= _FAMILIAR:
+        return None
+    return next((name for name in headers if name in _NOT_A_SENDERS or str(name).startswith("_")), None)
 
 
 def malformed_header(headers: Mapping[str, Any]) -> str | None:
     """Return the name of a protocol header whose value has no business there, or None."""
-    if unreadable := next((name for name in headers if not isinstance(name, str)), None):
-        # py-amqp leaves a name that is no UTF-8 as bytes.
-        return repr(unreadable)
-    return next((name for name, is_fit in _FIT.items() if not is_fit(headers.get(name))), None)
+    for name, value in headers.items():
+        if not isinstance(name, str):
+            # py-amqp leaves a name that is no UTF-8 as bytes.
+            return repr(name)
+        is_fit = None if value is None else _FIT.get(name)
+        if is_fit is not None and not is_fit(value):
+            return name
+    return next((name for name in _REQUIRED if headers.get(name) is None), None)
 
 
 def is_name(value: object) -> TypeGuard[str]:
@@ -140,18 +143,16 @@ def digest(value: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:200])
 
 
-def _is_optional_text(value: object) -> bool:
-    return value is None or isinstance(value, str)
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _is_count(value: object) -> bool:
     # bool is an int, and a negative or huge number of retries would mean retrying for ever.
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10_000)
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10_000
 
 
 def _is_limits(value: object) -> bool:
-    if value is None:
-        return True
     return isinstance(value, list | tuple) and len(value) == 2 and all(_is_seconds(part) for part in value)
 
 
@@ -161,6 +162,8 @@ def _is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
+_REQUIRED = ("id", "task")
+#: whether a value that is not None can be one of the header
 _FIT: Mapping[str, Callable[[object], bool]] = {
     "id": is_name,
     "task": is_name,
@@ -168,14 +171,14 @@ _FIT: Mapping[str, Callable[[object], bool]] = {
     "replaced_task_nesting": _is_count,
     "group_index": _is_count,
     "timelimit": _is_limits,
-    "root_id": _is_optional_text,
-    "parent_id": _is_optional_text,
-    "group": _is_optional_text,
-    "eta": _is_optional_text,
-    "expires": _is_optional_text,
-    "origin": _is_optional_text,
-    "argsrepr": _is_optional_text,
-    "kwargsrepr": _is_optional_text,
-    "ignore_result": lambda value: value is None or isinstance(value, bool),
-    "headers": lambda value: value is None or isinstance(value, dict),
+    "root_id": _is_text,
+    "parent_id": _is_text,
+    "group": _is_text,
+    "eta": _is_text,
+    "expires": _is_text,
+    "origin": _is_text,
+    "argsrepr": _is_text,
+    "kwargsrepr": _is_text,
+    "ignore_result": lambda value: isinstance(value, bool),
+    "headers": lambda value: isinstance(value, dict),
 }

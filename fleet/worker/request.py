@@ -6,7 +6,7 @@ done its own part, because an error before that would leave a finished task unac
 
 import time
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback
@@ -139,8 +139,9 @@ def _reported(on_success: Callable[..., None]) -> Callable[..., None]:
     return report
 
 
+@lru_cache(maxsize=256)
 def strictest(
-    *, hard: Iterable[float | None], soft: Iterable[float | None]
+    *, hard: tuple[float | None, ...], soft: tuple[float | None, ...]
 ) -> tuple[float | None, float | None]:
     """Return the least hard and the least soft limit (seconds), the soft one only where it comes first.
 

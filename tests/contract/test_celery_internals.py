@@ -18,6 +18,7 @@ import pytest
 from amqp.channel import Channel as AmqpChannel
 from amqp.connection import Connection as AmqpConnection
 from amqp.method_framing import frame_handler
+from amqp.transport import SSLTransport, TCPTransport
 from celery.app import trace
 from celery.app.amqp import AMQP
 from celery.app.base import Celery
@@ -163,6 +164,19 @@ def test_py_amqp_takes_its_handler_of_frames_from_the_connection() -> None:
     assert parameters(frame_handler)[:2] == ["connection", "callback"]
     assert "self.frame_handler_cls(" in inspect.getsource(AmqpConnection.connect)
     assert ForgivingTransport.Connection("127.0.0.1").frame_handler_cls is forgiving_frames
+
+
+def test_py_amqp_reads_through_a_buffer_that_may_hold_more_than_it_needs() -> None:
+    assert parameters(AmqpConnection.Transport)[:6] == [
+        *("self", "host", "connect_timeout", "ssl", "read_timeout", "write_timeout")
+    ]
+    for transport in (TCPTransport, SSLTransport):
+        read = inspect.getsource(transport._read)
+        assert "rbuf = self._read_buffer" in read
+        assert "result, self._read_buffer = rbuf[:n], rbuf[n:]" in read
+        assert "self._quick_recv = self.sock." in inspect.getsource(transport._setup_transport)
+    registered = inspect.getsource(pyamqp.Transport.register_with_event_loop)
+    assert "self.on_readable, connection, loop" in registered
 
 
 def test_a_callback_from_another_thread_wakes_the_event_loop() -> None:

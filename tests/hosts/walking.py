@@ -14,13 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
 from fleet import Client
 from fleet.daemons.files import write_private
 from tests.hosts.by_hand import ETC, FLEET, SERVICE, STATE, broker_tables, install
 from tests.hosts.lab import Host
 from tests.hosts.lab.brokers import Cluster
 from tests.hosts.lab.disk import File
-from tests.servers import clean_environ
+from tests.servers import clean_environ, worker_urls
 
 MAILBOX = "/home/ops/Maildir/new"
 FLEET_TOML = """\
@@ -114,8 +117,10 @@ class Walk:
         return [int(line.split()[2]) for line in listed.splitlines()]
 
     def starts(self, host: Host, task: str) -> int:
-        """Return how often ``task`` was started on ``host`` since it booted, by the log of its workers."""
-        return host.journal(SERVICE).count(f"event=task_received task={task} ")
+        """Return how often ``task`` was started on ``host`` since its workers began, by their own metrics."""
+        return round(
+            sum(_started(url, task) for url in worker_urls(self.fleet_file, "metrics", host=host.name))
+        )
 
     def is_connected(self, host: Host) -> bool:
         """Tell whether the broker holds connections from ``host``, living or not."""
@@ -168,6 +173,17 @@ def _write_control(walk: Walk) -> None:
     (walk.directory / "mail" / "note.txt").write_text("mail number {{ number }}\n")
     walk.fleet_file.write_text(
         _fleet_toml(walk, etc=str(walk.directory), state=str(walk.directory / "state"))
+    )
+
+
+def _started(url: str, task: str) -> float:
+    """Return how many runs of ``task`` the worker behind ``url`` has begun."""
+    families = text_string_to_metric_families(requests.get(url, timeout=10).text)
+    return sum(
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "fleet_tasks_started_total" and sample.labels["task"] == task
     )
 
 

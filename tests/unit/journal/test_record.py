@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -55,7 +54,7 @@ def test_what_is_not_known_takes_no_room() -> None:
 
 
 def test_a_long_message_is_cut() -> None:
-    long = replace(SUCCESS, outcome="failed", error="OSError", message="x" * 1000)
+    long = SUCCESS._replace(outcome="failed", error="OSError", message="x" * 1000)
     assert decode(encode(long)).message == "x" * LONGEST_MESSAGE
 
 
@@ -66,7 +65,7 @@ def test_fields_of_a_newer_writer_are_left_alone() -> None:
 
 @pytest.mark.parametrize("outcome", ["retried", "requeued", "lost"])
 def test_a_task_that_runs_again_is_not_over(outcome: str) -> None:
-    assert not replace(SUCCESS, outcome=outcome).is_final
+    assert not SUCCESS._replace(outcome=outcome).is_final
     assert SUCCESS.is_final
 
 

@@ -1,13 +1,13 @@
 import struct
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import pytest
 
 from fleet.errors import BrokerUnreachable
 from fleet.journal import JournalWriter, Outcome
-from fleet.journal.record import decode
+from fleet.journal.record import decode_all
+from fleet.journal.writer import PACK
 from fleet.model import Broker, Fleet, Node
 from fleet.publish.channel import Refusal
 from fleet.publish.message import WireMessage
@@ -41,6 +41,7 @@ class Channel:
     def __init__(self) -> None:
         self.ids: list[str] = []
         self.sizes: list[int] = []
+        self.messages = 0
         self.delivered = threading.Event()
         self.failures: Iterator[Exception] = iter(())
 
@@ -54,8 +55,10 @@ class Channel:
         del timeout_seconds
         if any(len(message.message_id.encode()) > 255 for message in messages):
             raise struct.error("ubyte format requires 0 <= number <= 255")
-        self.ids += [decode(message.body).task_id for message in messages]
-        self.sizes.append(len(messages))
+        records = [record for message in messages for record in decode_all(message.body)]
+        self.ids += [record.task_id for record in records]
+        self.sizes.append(len(records))
+        self.messages += len(messages)
         self.delivered.set()
         return (None,) * len(messages)
 
@@ -81,16 +84,24 @@ def writer(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> JournalWriter:
 @pytest.mark.parametrize(
     "bad",
     [
-        replace(GOOD, task_id="x" * 300),
-        replace(GOOD, task_id="\ud800"),
-        replace(GOOD, task="\ud800"),
-        replace(GOOD, finished=float("nan")),
+        GOOD._replace(task_id="\ud800"),
+        GOOD._replace(task="\ud800"),
+        GOOD._replace(finished=float("nan")),
     ],
 )
 def test_a_record_that_cannot_be_encoded_is_dropped_and_holds_no_other(
     writer: JournalWriter, channel: Channel, bad: Outcome
 ) -> None:
-    for outcome in (GOOD, bad, replace(GOOD, task_id="later")):
+    for outcome in (GOOD, bad, GOOD._replace(task_id="later")):
+        writer.put_nowait(outcome)
+    with writer:
+        pass
+    assert channel.ids == ["good", "later"]
+    assert (writer.written, writer.dropped) == (2, 1)
+
+
+def test_a_record_that_spoils_its_message_is_dropped_alone(writer: JournalWriter, channel: Channel) -> None:
+    for outcome in (GOOD._replace(task_id="x" * 300), GOOD, GOOD._replace(task_id="later")):
         writer.put_nowait(outcome)
     with writer:
         pass
@@ -122,3 +133,15 @@ def test_a_lone_record_goes_out_at_once_and_those_of_a_busy_worker_together(
     writer.close()
     assert channel.sizes == [1, 3]
     assert writer.written == 4
+
+
+def test_many_records_share_a_message_and_come_out_in_their_order(
+    writer: JournalWriter, channel: Channel
+) -> None:
+    names = [f"task {number}" for number in range(3 * PACK)]
+    for name in names:
+        writer.put_nowait(GOOD._replace(task_id=name, message="two\nlines"))
+    with writer:
+        pass
+    assert channel.ids == names
+    assert channel.messages <= 4
