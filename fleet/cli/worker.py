@@ -99,16 +99,11 @@ def worker(
     """
     from fleet.worker.context import worker_context
     from fleet.worker.run import WorkerOptions, run_worker
-    from fleet.worker.supervise import MARGIN_SECONDS, Supervisor
 
     fleet = invocation.load()
     here = host or this_host(tuple(each.name for each in fleet.hosts))
     if name is None:
-        commands = worker_commands(fleet, invocation, ctx.params | {"host": here})
-        longest = max(each.stop_timeout_seconds for each in fleet.workers_on(here))
-        stop_seconds = longest + MARGIN_SECONDS
-        environ = invocation.environ()
-        ctx.exit(Supervisor(commands, environ=environ, report=say, stop_seconds=stop_seconds).run())
+        ctx.exit(_run_all(fleet, invocation, ctx.params | {"host": here}))
     context = worker_context(fleet, host=here, worker=name, instance=instance, environ=invocation.environ())
     options = WorkerOptions(
         loglevel=loglevel,
@@ -118,6 +113,16 @@ def worker(
         watchdog_seconds=watchdog,
     )
     ctx.exit(run_worker(context, options))
+
+
+def _run_all(fleet: "Fleet", invocation: Invocation, options: Mapping[str, Any]) -> int:
+    """Run all workers of the host and return the exit code."""
+    from fleet.worker.supervise import MARGIN_SECONDS, Supervisor
+
+    commands = worker_commands(fleet, invocation, options)
+    longest = max(each.stop_timeout_seconds for each in fleet.workers_on(options["host"]))
+    stop_seconds = longest + MARGIN_SECONDS
+    return Supervisor(commands, environ=invocation.environ(), report=say, stop_seconds=stop_seconds).run()
 
 
 def this_host(declared: tuple[str, ...]) -> str:

@@ -22,8 +22,9 @@ from fleet.login import login_of
 from fleet.model import BACKUP_TASK, CHECK_URLS_TASK, RESTORE_TASK, SEND_MAIL_TASK, Fleet, Queue
 from fleet.routes import allows
 from fleet.worker.application import FleetCelery
+from fleet.worker.connecting import Setting, connection_settings
 from fleet.worker.context import WorkerContext, worker_context
-from fleet.worker.settings import Setting, connection_settings, worker_settings
+from fleet.worker.settings import worker_settings
 from fleet.worker.task import FleetTask
 
 #: modules that ship tasks → their tasks; each has ``register(app)``
