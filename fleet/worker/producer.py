@@ -4,6 +4,8 @@ Celery makes the message. Where it would publish it through kombu, it finds this
 of ``fleet.publish``: confirmed, mandatory, bounded in time, on the next broker node when one is away.
 """
 
+import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -22,6 +24,8 @@ from fleet.publish.publisher import HEARTBEAT_SECONDS
 from fleet.routes import DELAY_EXCHANGE
 from fleet.worker.delay import undelayed_key
 
+#: after which a connection is closed; the broker gives it up at twice its heartbeat
+IDLE_SECONDS = 1.5 * HEARTBEAT_SECONDS
 #: for the broker's answer, and as long for a broker that is away: about a restart
 PUBLISH_SECONDS = 20.0
 _PERSISTENT = 2
@@ -41,6 +45,9 @@ class ConfirmedProducer:
     def __init__(self, target: Callable[[], Target], *, timeout_seconds: float = PUBLISH_SECONDS) -> None:
         self._channels = Channels(lambda: replace(target(), heartbeat_seconds=HEARTBEAT_SECONDS))
         self._timeout_seconds = timeout_seconds
+        self._used = 0.0
+        #: closes what is idle, in the process that it was started in
+        self._closing: threading.Thread | None = None
 
     @property
     def connection(self) -> Self:
@@ -63,8 +70,23 @@ class ConfirmedProducer:
             raise Misdirected(error.message) from error
         except FleetError as error:
             raise OperationalError(error.message) from error
+        self._close_when_idle()
         if not fate.accepted:
             raise _not_taken(message, fate)
+
+    def _close_when_idle(self) -> None:
+        """Let no connection lie idle: nobody sends its heartbeats, and the broker would complain of each."""
+        self._used = time.monotonic()
+        # A thread does not survive a fork, and its copy says so.
+        if self._closing is None or not self._closing.is_alive():
+            self._closing = threading.Thread(target=self._await_idle, name="fleet-producer", daemon=True)
+            self._closing.start()
+
+    def _await_idle(self) -> None:
+        while (left := self._used + IDLE_SECONDS - time.monotonic()) > 0:
+            time.sleep(left)
+        # What begins to publish now has either its channel already or a new one.
+        self.close()
 
     def close(self) -> None:
         """Close the connections of this process; they are opened again when something is published."""

@@ -19,6 +19,7 @@ from fleet.publish import new_task_id
 from fleet.worker.producer import ConfirmedProducer, Misdirected
 from tests.broker import BrokerVhost
 from tests.integration.sending.topology import EMAIL_QUEUE, Site, site_on
+from tests.integration.worker.conftest import eventually
 from tests.integration.worker.proxy import Cable
 
 #: nothing listens there
@@ -158,3 +159,14 @@ def test_a_broker_that_is_away_is_waited_for_but_not_for_ever(site: Site) -> Non
                 cable.mend()
                 task_id = publishing.result(60)
             assert ids(site) == {task_id}
+
+
+def test_a_connection_that_is_not_used_is_closed_before_the_broker_complains(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet.worker.producer.IDLE_SECONDS", 0.2)
+    with closing(ConfirmedProducer(lambda: target_of(site))) as producer:
+        publish(producer)
+        eventually(lambda: not connections(site), what="the idle connection should be closed")
+        publish(producer)
+        assert len(ids(site)) == 2
