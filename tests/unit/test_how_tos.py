@@ -43,3 +43,25 @@ password = "env:P"
     fleet = parse(tables + rest, source="fleet.toml")
     assert [backup.restore_dir for backup in fleet.backups] == ["/srv/restore"]
     assert [entry.hosts for entry in fleet.schedule] == [("*",)]
+
+
+def test_the_first_broker_of_the_how_to_is_a_valid_fleet_file() -> None:
+    (tables,) = blocks("first-broker", "toml")
+    fleet = parse(tables, source="fleet.toml")
+    assert (fleet.broker.vhost, fleet.broker.user, fleet.broker.profile) == (
+        "celery",
+        "celery",
+        "least-privilege",
+    )
+
+
+def test_the_application_of_the_how_to_may_send_to_its_queues() -> None:
+    (tables,) = blocks("add-an-application", "toml")
+    rest = """
+[broker]
+url = "amqp://127.0.0.1:5672"
+password = "env:P"
+[hosts.alpha]
+"""
+    (user,) = parse(tables + rest, source="fleet.toml").broker.users
+    assert (user.name, user.role, user.queues) == ("shop-web", "publisher", ("shop", "email"))
