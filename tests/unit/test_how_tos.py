@@ -65,3 +65,10 @@ password = "env:P"
 """
     (user,) = parse(tables + rest, source="fleet.toml").broker.users
     assert (user.name, user.role, user.queues) == ("shop-web", "publisher", ("shop", "email"))
+
+
+def test_the_cluster_of_the_how_to_is_a_valid_broker() -> None:
+    (tables,) = blocks("cluster", "toml")
+    fleet = parse(tables + "[hosts.alpha]\n", source="fleet.toml")
+    assert [node.host for node in fleet.broker.nodes] == [f"mq{number}.example.org" for number in (1, 2, 3)]
+    assert all(node.tls for node in fleet.broker.nodes)
