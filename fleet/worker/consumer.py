@@ -21,6 +21,7 @@ from fleet.worker.handover import Original, Refused, dead_letter, postponed
 from fleet.worker.message import CONNECTION, QUEUE_HEADER, Delivery
 from fleet.worker.steps import FleetBlueprint
 from fleet.worker.stop import Stage
+from fleet.worker.timers import forget_cancelled
 from fleet.worker.unread import take_in
 from fleet.worker.wire import UNREADABLE
 
@@ -188,6 +189,8 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
 
     def _tick(self) -> None:
         self.loop_tick = time.time()
+        if self.hub is not None:
+            forget_cancelled(self.hub.timer)
         if self._is_stopping() and not self.drained:
             self._drain()
 
