@@ -3,39 +3,26 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from statistics import median
 
 import pytest
 
-from fleet import Client, TaskCall
+from fleet import Client
 from fleet.daemons.process import Child
-from tests.benchmarks.workers import Bench, await_runs, cpu_seconds
+from tests.benchmarks.workers import Bench, measure
 from tests.servers import Provisioned
 
-ROUNDS = 5
+ROUNDS = 7
 CONCURRENCY = 2
-#: runs before the clock starts, and those that it times
-WARM, TIMED = 300, 1500
 START_ROUNDS = 7
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What a worker has done in one round."""
-
-    per_second: float
-    #: of the main process, in seconds
-    cpu_per_task: float
-
-
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_a_worker_with_everything_on_keeps_up_with_plain_celery(provisioned: Provisioned) -> None:
     bench = Bench.create(provisioned, concurrency=CONCURRENCY)
     with Client(bench.file) as client:
         rounds = [
-            (_measure(bench, client, bench.ours), _measure(bench, client, _plain(bench)))
-            for _ in range(ROUNDS)
+            (measure(bench, client, bench.ours), measure(bench, client, _plain(bench))) for _ in range(ROUNDS)
         ]
     speed = median(ours.per_second / plain.per_second for ours, plain in rounds)
     cpu = median(ours.cpu_per_task / plain.cpu_per_task for ours, plain in rounds)
@@ -58,19 +45,6 @@ def test_how_long_a_worker_takes_from_its_start_until_it_is_ready(provisioned: P
     ratio = median(mine / theirs for mine, theirs in rounds)
     print(f"\nfrom exec to ready: {ours:.2f} s, plain Celery {plain:.2f} s, {ratio:.2f} times")
     assert ratio < 1
-
-
-def _measure(bench: Bench, client: Client, worker: Callable[[], AbstractContextManager[Child]]) -> Measured:
-    """Fill the queue, run one worker until it is empty, and time all but the beginning."""
-    begun = bench.runs
-    client.send_many(TaskCall("bench.nothing") for _ in range(WARM + TIMED)).require_accepted()
-    with worker() as child:
-        started = await_runs(bench, begun + WARM)
-        first, cpu = bench.runs, cpu_seconds(child.pid)
-        ended = await_runs(bench, begun + WARM + TIMED)
-        used = cpu_seconds(child.pid) - cpu
-    done = begun + WARM + TIMED - first
-    return Measured(per_second=done / (ended - started), cpu_per_task=used / done)
 
 
 def _plain(bench: Bench) -> Callable[[], AbstractContextManager[Child]]:

@@ -4,16 +4,19 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleet import Client, TaskCall
 from fleet.daemons.process import Child, Command, free_ports
 from tests.servers import Provisioned, answers_ok, clean_environ, ready_urls
 
 READY_SECONDS = 45.0
 POLL_SECONDS = 0.005
 QUEUE = "fleet.bench"
+#: runs before the clock starts, and those that it times
+WARM, TIMED = 300, 3000
 #: each run leaves one byte in a file, which is all that it does
 MODULE = """
 import os
@@ -58,9 +61,9 @@ class Bench:
         return self.done.stat().st_size if self.done.exists() else 0
 
     @contextmanager
-    def ours(self) -> Iterator[Child]:
-        """Run `fleet worker`, with all that it does by default."""
-        argv = (sys.executable, "-m", "fleet.cli.main", "worker", "bench", "--host", "alpha")
+    def ours(self, module: str = "fleet.cli.main") -> Iterator[Child]:
+        """Run `fleet worker`, with all that it does by default; ``module`` stands in for its command line."""
+        argv = (sys.executable, "-m", module, "worker", "bench", "--host", "alpha")
         url = ready_urls(self.file, host="alpha", worker="bench")[0]
         with self._running(argv, "ours.log", lambda: answers_ok(url)) as child:
             yield child
@@ -93,6 +96,28 @@ class Bench:
             yield child
         finally:
             child.stop()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a worker has done in one round."""
+
+    per_second: float
+    #: of the main process, in seconds
+    cpu_per_task: float
+
+
+def measure(bench: Bench, client: Client, worker: Callable[[], AbstractContextManager[Child]]) -> Measured:
+    """Fill the queue, run one worker until it is empty, and time all but the beginning."""
+    begun = bench.runs
+    client.send_many(TaskCall("bench.nothing") for _ in range(WARM + TIMED)).require_accepted()
+    with worker() as child:
+        started = await_runs(bench, begun + WARM)
+        first, cpu = bench.runs, cpu_seconds(child.pid)
+        ended = await_runs(bench, begun + WARM + TIMED)
+        used = cpu_seconds(child.pid) - cpu
+    done = begun + WARM + TIMED - first
+    return Measured(per_second=done / (ended - started), cpu_per_task=used / done)
 
 
 def cpu_seconds(pid: int) -> float:
