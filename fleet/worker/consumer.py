@@ -13,6 +13,7 @@ from celery import signals
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
+from fleet.model import Pool
 from fleet.worker.broker import has_control_queue_to_itself, version_of, warnings
 from fleet.worker.connection import COMPRESSION
 from fleet.worker.drain import awaits_adoption, cancel_consumers, give_back
@@ -76,6 +77,13 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
         """Let what has ended be over before Celery stops what runs."""
         take_in(self.pool, self.hub)
         super().on_connection_error_after_connected(exc)
+
+    def call_soon_ack(self, p: Callable[..., object], *args: Any, **options: Any) -> Any:
+        """Settle a message: at once where runs end on the event loop, as in a prefork pool."""
+        if self.app.fleet_context.worker.pool is not Pool.PREFORK:
+            return super().call_soon_ack(p, *args, **options)
+        p(*args, **options)
+        return p
 
     def create_task_handler(self, **options: Any) -> Any:
         """Return what is called with each message: the gate, then Celery's own handler."""

@@ -5,6 +5,7 @@ Each test names an assumption; one that fails after an upgrade says where to loo
 
 import inspect
 import logging
+import re
 import select
 import time
 from collections.abc import Callable, Iterator
@@ -125,6 +126,10 @@ def test_the_consumer_has_the_steps_and_methods_that_ours_builds_on() -> None:
     # Ours differ in what they wait for, and in nothing else.
     assert (Control.requires, Tasks.requires) == ((Tasks,), (Mingle,))
     assert parameters(Consumer.create_task_handler) == ["self", "promise"]
+    assert parameters(Consumer.call_soon_ack) == ["self", "p", "args", "kwargs"]
+    received = inspect.getsource(Consumer.create_task_handler)
+    for settle in ("ack", "reject"):
+        assert re.search(rf"promise\(\s*call_soon_ack,\s*\(message\.{settle}_log_error,\)", received)
     assert parameters(Consumer.on_decode_error) == ["self", "message", "exc"]
     assert parameters(Consumer.register_with_event_loop) == ["self", "hub"]
     assert Consumer.restart_count == -1
