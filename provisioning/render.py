@@ -1,7 +1,7 @@
 """How does a plan look to an operator, and to a program? Secrets appear in neither."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from provisioning.apply import Report
 from provisioning.plan import Action, Change, FieldDiff, Identity, Plan, Resource
@@ -14,10 +14,10 @@ SIGNS: Mapping[Action, str] = {
 }
 
 
-def text(plan: Plan, *, refusals: Mapping[Identity, str] | None = None) -> str:
+def text(plan: Plan, *, refusals: Mapping[Identity, str] | None = None, notes: Sequence[str] = ()) -> str:
     """Return the plan as lines with ``+``, ``~``, ``-/+`` and ``-``.
 
-    ``refusals`` says what a door cannot do.
+    ``refusals`` says what a door cannot do, ``notes`` what an operator should know.
     """
     lines: list[str] = []
     for change in plan.changes:
@@ -25,6 +25,7 @@ def text(plan: Plan, *, refusals: Mapping[Identity, str] | None = None) -> str:
     if plan.undeclared:
         lines.append("not declared, left alone (--prune deletes them):")
         lines.extend(f"  ? {printable(resource.label)}" for resource in plan.undeclared)
+    lines.extend(f"note: {printable(note)}" for note in notes)
     if plan.changes:
         lines.append(summary(plan))
     return "\n".join(lines)
@@ -37,7 +38,9 @@ def summary(plan: Plan) -> str:
     return f"plan: {told}" if told else "plan: no changes"
 
 
-def record(plan: Plan, *, refusals: Mapping[Identity, str] | None = None) -> dict[str, object]:
+def record(
+    plan: Plan, *, refusals: Mapping[Identity, str] | None = None, notes: Sequence[str] = ()
+) -> dict[str, object]:
     """Return the plan as JSON-like values."""
     return {
         "changed": bool(plan.changes),
@@ -47,6 +50,7 @@ def record(plan: Plan, *, refusals: Mapping[Identity, str] | None = None) -> dic
             change_record(change, plan, (refusals or {}).get(change.identity)) for change in plan.changes
         ],
         "undeclared": [resource.label for resource in plan.undeclared],
+        "notes": list(notes),
     }
 
 

@@ -11,10 +11,13 @@ from provisioning.plan import FieldDiff, Identity
 #: in the order in which they are made. A topic permission only ever restricts, so it comes before the
 #: permission that it restricts: no user is ever, however briefly, less limited than declared.
 KINDS = (
+    "global parameter",
     "vhost",
     "user",
     "topic permission",
     "permission",
+    "parameter",
+    "operator policy",
     "policy",
     "exchange",
     "queue",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from provisioning.broker.objects import (
     Binding,
     Exchange,
+    OperatorPolicy,
     Permission,
     Policy,
     Queue,
@@ -14,6 +15,7 @@ from provisioning.broker.objects import (
     User,
     Vhost,
 )
+from provisioning.broker.parameters import GlobalParameter, Parameter
 from provisioning.errors import ProtectedObject
 from provisioning.plan import Resource
 
@@ -32,6 +34,9 @@ class State:
     topic_permissions: tuple[TopicPermission, ...] = ()
     permissions: tuple[Permission, ...] = ()
     policies: tuple[Policy, ...] = ()
+    operator_policies: tuple[OperatorPolicy, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    global_parameters: tuple[GlobalParameter, ...] = ()
     exchanges: tuple[Exchange, ...] = ()
     queues: tuple[Queue, ...] = ()
     bindings: tuple[Binding, ...] = ()
@@ -46,6 +51,9 @@ class State:
         yield from self.topic_permissions
         yield from self.permissions
         yield from self.policies
+        yield from self.operator_policies
+        yield from self.parameters
+        yield from self.global_parameters
         yield from self.exchanges
         yield from self.queues
         yield from self.bindings
@@ -55,7 +63,7 @@ class State:
         if isinstance(resource, User):
             return self.mark is not None and self.mark in resource.tags and resource.name != DEFAULT_USER
         vhost = getattr(resource, "vhost", None)
-        if vhost is None or Vhost(name=vhost) not in self.vhosts or is_protected(resource):
+        if all(vhost != declared.name for declared in self.vhosts) or is_protected(resource):
             return False
         lasting = getattr(resource, "durable", True) and not getattr(resource, "auto_delete", False)
         return lasting and not any(self._keeps(name) for name in _names(resource))
@@ -66,8 +74,10 @@ class State:
 
 def is_protected(resource: Resource) -> bool:
     """Tell whether provisioning never touches this object: the default vhost and user, ``amq.*``."""
-    if getattr(resource, "vhost", None) == DEFAULT_VHOST or resource == Vhost(name=DEFAULT_VHOST):
+    if getattr(resource, "vhost", None) == DEFAULT_VHOST:
         return True
+    if isinstance(resource, Vhost):
+        return resource.name == DEFAULT_VHOST
     if isinstance(resource, User):
         return resource.name == DEFAULT_USER
     if isinstance(resource, Permission | TopicPermission):
@@ -121,6 +131,6 @@ def _is_grant_to_default_user(resource: Resource) -> bool:
 
 
 def _names(resource: Resource) -> tuple[str, ...]:
-    if isinstance(resource, Exchange | Queue | Policy):
+    if isinstance(resource, Exchange | Queue | Policy | OperatorPolicy | Parameter):
         return (resource.name,)
     return (resource.source, resource.destination) if isinstance(resource, Binding) else ()

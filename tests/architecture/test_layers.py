@@ -91,7 +91,7 @@ DOORS = {
     "billiard": ("fleet.worker",),
     "fabric": ("provisioning.hosts.ssh",),
     "prometheus_client": ("fleet.metrics", "fleet.worker.run", "fleet.beat"),
-    "requests": ("fleet.mail.esp", "fleet.urls", "provisioning.broker.management", "fleet.ops"),
+    "requests": ("fleet.mail.esp", "fleet.urls", "provisioning.broker.http_api", "fleet.ops"),
     "smtplib": ("fleet.mail.smtp",),
     "jinja2": ("fleet.mail.templates",),
     "click": ("fleet.cli", "provisioning.__main__"),
