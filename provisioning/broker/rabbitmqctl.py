@@ -37,6 +37,9 @@ FIRST_WITHOUT_STDIN = 4
 OWN_INPUT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, run as root or as the broker's user"
 #: characters of names that pass unchanged through any shell
 SAFE_NAME = re.compile(r"[\w.@:/+=%, -]+", re.ASCII)
+#: so that Erlang prints names as they are, on this machine at least
+LOCALE = "C.UTF-8"
+_ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\x\{([0-9A-Fa-f]{1,5}|10[0-9A-Fa-f]{4})\}")
 UNSAFE = "its name would not pass through a shell unchanged; it needs the HTTP door"
 DIRECT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, or use the HTTP door"
 #: a name that any shell would change, and that is said back when it arrives as it is
@@ -57,7 +60,8 @@ class RabbitmqctlDoor:
         timeout_seconds: int = 60,
     ) -> None:
         self._argv = (*argv, "--silent", "--timeout", str(timeout_seconds))
-        self._environ = dict(environ) if environ is not None else None
+        inherited = os.environ if environ is None else environ
+        self._environ = {**inherited, "LC_ALL": LOCALE}
         self._timeout = timeout_seconds + 10
         self._imports_from: tuple[str, ...] | None = None
         self._has_no_shell: bool | None = None
@@ -166,12 +170,10 @@ class RabbitmqctlDoor:
     def _call(self, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         command = " ".join(self._argv)
         try:
-            return subprocess.run(
+            done = subprocess.run(
                 (*self._argv, *arguments),
-                input=stdin,
+                input=stdin.encode(),
                 capture_output=True,
-                encoding="utf-8",
-                errors="backslashreplace",
                 env=self._environ,
                 timeout=self._timeout,
                 check=False,
@@ -184,6 +186,20 @@ class RabbitmqctlDoor:
             raise errors.Unreachable(
                 f"`{command}` did not answer within {self._timeout} s", hint="see the broker's log"
             ) from error
+        said, complained = printed(done.stdout), printed(done.stderr)
+        return subprocess.CompletedProcess(done.args, done.returncode, said, complained)
+
+
+def printed(raw: bytes) -> str:
+    r"""Return what rabbitmqctl printed: UTF-8, or what Erlang makes of it where the locale has no UTF-8.
+
+    That is Latin-1, with everything else as `\x{2192}`, which JSON has no such escape for.
+    """
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return _ESCAPED.sub(lambda found: found[1] + chr(int(found[2], 16)), text)
 
 
 def _commands(change: Change) -> tuple[tuple[str, ...], ...]:

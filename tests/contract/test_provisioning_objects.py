@@ -109,9 +109,11 @@ def test_from_any_state_to_any_other_and_then_there_is_nothing_left_to_do(
 
 @pytest.mark.parametrize("door", DOORS)
 def test_odd_names_are_made_seen_changed_and_deleted_through_either_door(place: Place, door: str) -> None:
-    users = [User(name=f"{place.name}{n}", tags=(place.name,), password=Password("x")) for n in ODD_NAMES]
+    # Each call of rabbitmqctl costs a second, so there the two are one.
+    odd = ODD_NAMES if door == "http" else ("".join(ODD_NAMES),)
+    users = [User(name=f"{place.name}{n}", tags=(place.name,), password=Password("x")) for n in odd]
     named: list[Resource] = list(users)
-    for user, name in zip(users, ODD_NAMES, strict=True):
+    for user, name in zip(users, odd, strict=True):
         named += [
             Permission(vhost=place.name, user=user.name, configure="", write="", read=""),
             TopicPermission(vhost=place.name, user=user.name, exchange=name, write="", read=""),

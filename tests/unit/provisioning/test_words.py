@@ -14,7 +14,7 @@ from provisioning.broker.document import document, state_document
 from provisioning.broker.objects import Binding, Exchange, Policy, Queue, TopicPermission, User
 from provisioning.broker.passwords import Password, PasswordHash
 from provisioning.broker.permissions import NOTHING, exactly, literal, names
-from provisioning.broker.rabbitmqctl import RabbitmqctlDoor, deletion
+from provisioning.broker.rabbitmqctl import RabbitmqctlDoor, deletion, printed
 from provisioning.errors import MalformedDefinitions
 from provisioning.plan import Action, Change
 from tests.broker_model import state
@@ -153,6 +153,19 @@ def test_rabbitmqctl_refuses_what_it_has_no_command_for(resource: Exchange | Bin
     refusal = RabbitmqctlDoor().refusal(Change(action=Action.DELETE, before=resource))
     assert "needs the HTTP door" in str(refusal)
     assert RabbitmqctlDoor().refusal(Change(action=Action.CREATE, after=resource)) is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("é → \\\\x{41}".encode(), "é → \\\\x{41}"),
+        (b'"\xe9 \\x{2192}"', '"é →"'),
+        (b'"\\x{2192}"', '"→"'),
+        (b'"\\\\\\x{2192}"', '"\\\\→"'),
+    ],
+)
+def test_what_rabbitmqctl_prints_is_read_in_any_locale(raw: bytes, text: str) -> None:
+    assert printed(raw) == text
 
 
 @pytest.mark.parametrize("resource", UNSAFE)
