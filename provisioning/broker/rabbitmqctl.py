@@ -40,10 +40,14 @@ SAFE_NAME = re.compile(r"[\w.@:/+=%, -]+", re.ASCII)
 #: so that Erlang prints names as they are, on this machine at least
 LOCALE = "C.UTF-8"
 _ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\x\{([0-9A-Fa-f]{1,5}|10[0-9A-Fa-f]{4})\}")
-UNSAFE = "its name would not pass through a shell unchanged; it needs the HTTP door"
+UNSAFE = (
+    "its name would not reach rabbitmqctl unchanged, through this shell or locale; it needs the HTTP door"
+)
 DIRECT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, or use the HTTP door"
-#: a name that any shell would change, and that is said back when it arrives as it is
-PROBE = "provisioning-probe-ü-$$-`:`-\\\"'-!"
+#: a name that every shell would change, and that a locale without UTF-8 takes for other letters
+PROBE = "provisioning-probe-→-$$-`:`-\\\"'-!"
+#: how rabbitmqctl says back what has arrived as it is
+PROBE_ARRIVED = PROBE.replace("\\", "\\\\").replace('"', '\\"')
 
 
 class RabbitmqctlDoor:
@@ -64,7 +68,7 @@ class RabbitmqctlDoor:
         self._environ = {**inherited, "LC_ALL": LOCALE}
         self._timeout = timeout_seconds + 10
         self._imports_from: tuple[str, ...] | None = None
-        self._has_no_shell: bool | None = None
+        self._takes_any_name: bool | None = None
 
     def __repr__(self) -> str:
         return f"RabbitmqctlDoor({self._argv!r})"
@@ -120,15 +124,15 @@ class RabbitmqctlDoor:
             self._run("import_definitions", *source, stdin=json.dumps(made), hint=hint)
 
     def _arrives(self, word: str) -> bool:
-        """Tell whether an argument reaches rabbitmqctl unchanged, by asking for a vhost that cannot be."""
+        """Tell whether an argument reaches rabbitmqctl unchanged, by asking for a user that cannot be."""
         if SAFE_NAME.fullmatch(word):
             return True
         if not word.isprintable():
             return False
-        if self._has_no_shell is None:
-            done = self._call("list_policies", f"--vhost={PROBE}")
-            self._has_no_shell = PROBE in done.stdout + done.stderr
-        return self._has_no_shell
+        if self._takes_any_name is None:
+            done = self._call("list_user_permissions", "--", PROBE)
+            self._takes_any_name = PROBE_ARRIVED in done.stdout + done.stderr
+        return self._takes_any_name
 
     def _stdin_argument(self) -> tuple[str, ...]:
         """Return what makes `import_definitions` read its standard input, by the tool's own version."""

@@ -27,11 +27,12 @@ from provisioning.broker.objects import (
 )
 from provisioning.broker.parameters import GlobalParameter, Json, Parameter
 from provisioning.broker.passwords import Password
+from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.regexes import fault
 from provisioning.broker.releases import refuse_unfit, settled
 from provisioning.broker.resource import Arguments
 from provisioning.broker.state import State
-from provisioning.plan import Action, Plan, Resource
+from provisioning.plan import Action, Change, Plan, Resource
 from tests.contract.place import Place, opened, told
 from tests.unit.provisioning.states import plain_states
 
@@ -129,6 +130,25 @@ def test_odd_names_are_made_seen_changed_and_deleted_through_either_door(place: 
     report = place.converge(place.desired(own), made)
     assert report.converged, render.report_text(report)
     assert place.seen() == {place.bare, told(own)}
+
+
+def test_without_utf_8_rabbitmqctl_sees_every_name_and_deletes_only_what_arrives(
+    rabbit: RabbitNode, tmp_path: Path
+) -> None:
+    script = tmp_path / "rabbitmqctl"
+    script.write_text(f'#!/bin/sh\nLC_ALL=C exec {rabbit.rabbitmqctl[0]} "$@"\n')
+    script.chmod(0o700)
+    plain = RabbitmqctlDoor((str(script),))
+    with opened(rabbit) as place:
+        vhost = Vhost(name=place.name, description="é ü → 'q' \\x{41}")
+        queues = [Queue(vhost=place.name, name=name, type="classic") for name in ("ü", "→", "$a")]
+        desired = place.desired(vhost, *queues)
+        assert place.converge(desired, plain).converged
+        assert told(vhost) in place.seen()
+        assert {told(r) for r in plain.observe().resources if place.owns(r)} == place.seen()
+        change = Change(action=Action.DELETE, before=queues[0])
+        assert "would not reach rabbitmqctl unchanged" in str(plain.refusal(change))
+        assert place.door("rabbitmqctl").refusal(change) is None
 
 
 def test_both_doors_see_the_same_fingerprint(place: Place) -> None:

@@ -139,8 +139,7 @@ def test_rabbitmqctl_gets_names_that_cannot_become_options(
     assert deletion(resource) == argv
 
 
-#: what passes its arguments on as they are, and what lets a second shell read them, as Debian's wrapper does
-EXACT = ("/bin/sh", "-c", 'printf "%s\\n" "$@"', "sh")
+#: lets a second shell read the arguments, as Debian's wrapper does, and says back what is left of them
 SECOND_SHELL = ("/bin/sh", "-c", 'printf "%s\\n" "$(eval "echo $*")"', "sh")
 UNSAFE = (Queue(vhost="v", name="$(id)", type="quorum"), User(name="a`b"), User(name="ü"))
 
@@ -171,7 +170,6 @@ def test_what_rabbitmqctl_prints_is_read_in_any_locale(raw: bytes, text: str) ->
 @pytest.mark.parametrize("resource", UNSAFE)
 def test_rabbitmqctl_gets_no_name_that_a_second_shell_would_change(resource: Queue | User) -> None:
     change = Change(action=Action.DELETE, before=resource)
-    assert "would not pass through a shell" in str(RabbitmqctlDoor(SECOND_SHELL).refusal(change))
-    assert RabbitmqctlDoor(EXACT).refusal(change) is None
+    assert "would not reach rabbitmqctl unchanged" in str(RabbitmqctlDoor(SECOND_SHELL).refusal(change))
     # Made on stdin, where no shell looks.
     assert RabbitmqctlDoor(SECOND_SHELL).refusal(Change(action=Action.CREATE, after=resource)) is None
