@@ -259,4 +259,4 @@ def test_the_scripts_work_without_any_fleet(bare_site: Site, tmp_path: Path) -> 
     desired.write_text("[]")
     wrong = run("plan")
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith("error: definitions are a JSON object")
+    assert wrong.stderr.startswith(f"error: {desired}: definitions are a JSON object")
