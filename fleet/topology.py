@@ -27,6 +27,8 @@ from provisioning.broker.permissions import names
 from provisioning.broker.resource import Arguments
 from provisioning.broker.state import State
 
+#: how the names of the fleet's policies begin: what else is in its vhost is somebody else's
+POLICY_PREFIX = "fleet."
 #: priority of the fleet's policies: above a broker-wide default, below an operator's emergency policy
 POLICY_PRIORITY = 10
 #: first version that limits deliveries where no limit is set
@@ -67,6 +69,7 @@ def desired_state(
         queues=tuple(_queues(fleet)),
         bindings=tuple(_bindings(fleet)),
         mark=ownership_mark(fleet),
+        policy_prefix=POLICY_PREFIX,
         keep=CELERYS_OWN,
     )
 
@@ -162,7 +165,7 @@ def _policies(fleet: Fleet, version: tuple[int, ...]) -> Iterator[Policy]:
         carried = [carrier.name for carrier in broker_queues(fleet) if carrier.queue == queue.name]
         yield Policy(
             vhost=fleet.broker.vhost,
-            name=f"fleet.{queue.name}",
+            name=f"{POLICY_PREFIX}{queue.name}",
             pattern=names(carried),
             priority=POLICY_PRIORITY,
             definition=Arguments(_queue_settings(queue, version)),

@@ -45,7 +45,8 @@ class Request:
     keep: tuple[str, ...]
     prune: bool
     as_json: bool
-    replace: bool = False
+    allow_destructive: bool = False
+    close_connections: bool = False
     yes: bool = False
 
 
@@ -97,7 +98,8 @@ def plan_command(request: Request) -> int:
 
 
 @main.command("apply")
-@click.option("--replace", is_flag=True, help="Delete and create again what cannot be changed in place.")
+@click.option("--allow-destructive", is_flag=True, help="Make changes that lose data or access, too.")
+@click.option("--close-connections", is_flag=True, help="End connections that keep rights taken away.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @takes_request
 def apply_command(request: Request) -> int:
@@ -111,7 +113,12 @@ def apply_command(request: Request) -> int:
             raise click.UsageError("stdin is no terminal to ask on; add --yes")
         if not click.confirm("apply?", err=True):
             raise errors.ProvisioningError("not confirmed; nothing was changed")
-    report = apply(planned, door, allow_replace=request.replace)
+    report = apply(
+        planned,
+        door,
+        allow_destructive=request.allow_destructive,
+        close_connections=request.close_connections,
+    )
     if request.as_json:
         _print_json({**render.record(planned), "report": render.report_record(report)})
     if told := render.report_text(report):

@@ -1,6 +1,6 @@
 """A broker in memory, as far as provisioning sees one; ``tests/contract`` compares it with a real one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from provisioning.apply import Observation
 from provisioning.broker.objects import (
@@ -16,7 +16,7 @@ from provisioning.broker.objects import (
 from provisioning.broker.passwords import Password
 from provisioning.broker.state import State
 from provisioning.errors import ChangeRefused
-from provisioning.plan import Action, Change, Contents, Identity, Resource
+from provisioning.plan import Action, Change, Connection, Contents, Identity, Resource
 
 SALT = b"salt"
 
@@ -34,6 +34,7 @@ class ModelDoor:
         #: identities of objects that refuse every change
         self.broken = broken
         self.requests: list[Change] = []
+        self.clients: list[Connection] = []
 
     def observe(self) -> Observation:
         return Observation(resources=tuple(self.objects.values()), version=(3, 10, 8))
@@ -44,6 +45,12 @@ class ModelDoor:
 
     def refusal(self, change: Change) -> str | None:
         return None
+
+    def connections(self, holders: Collection[tuple[str, str]]) -> Sequence[Connection]:
+        return [c for c in self.clients if (c.user, c.vhost) in holders]
+
+    def disconnect(self, connection: Connection) -> None:
+        self.clients.remove(connection)
 
     def perform(self, batch: Sequence[Change]) -> None:
         for change in batch:

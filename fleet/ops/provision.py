@@ -13,6 +13,7 @@ from provisioning.broker.management import ManagementDoor
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.state import refuse_foreign, refuse_protected
 from provisioning.plan import Identity, Plan
+from provisioning.planfile import SavedPlan, refuse_another
 
 
 class DoorName(StrEnum):
@@ -65,9 +66,31 @@ def plan_broker(
     )
 
 
-def apply_plan(planned: BrokerPlan, *, allow_replace: bool = False) -> Report:
+def plan_again(saved: SavedPlan, fleet: Fleet, environ: Mapping[str, str]) -> BrokerPlan:
+    """Return the plan that was saved, ready to be carried out.
+
+    Raises WorldMoved or DesiredMoved, with what moved, when it would be another plan now.
+    """
+    planned = plan_broker(fleet, environ, door=DoorName(saved.door), prune=saved.prune)
+    refuse_another(saved, planned.plan, broker_version=version_text(planned))
+    return planned
+
+
+def version_text(planned: BrokerPlan) -> str:
+    """Return the broker's version, such as ``3.10.8``."""
+    return ".".join(map(str, planned.version))
+
+
+def apply_plan(
+    planned: BrokerPlan, *, allow_destructive: bool = False, close_connections: bool = False
+) -> Report:
     """Carry out a plan; raises before anything is changed, or reports what became of each change."""
-    return apply(planned.plan, planned.door, allow_replace=allow_replace)
+    return apply(
+        planned.plan,
+        planned.door,
+        allow_destructive=allow_destructive,
+        close_connections=close_connections,
+    )
 
 
 def provision_broker(
@@ -76,10 +99,11 @@ def provision_broker(
     *,
     door: DoorName | None = None,
     prune: bool = False,
-    allow_replace: bool = False,
+    allow_destructive: bool = False,
 ) -> Report:
     """Plan and carry out at once, without asking anybody."""
-    return apply_plan(plan_broker(fleet, environ, door=door, prune=prune), allow_replace=allow_replace)
+    planned = plan_broker(fleet, environ, door=door, prune=prune)
+    return apply_plan(planned, allow_destructive=allow_destructive)
 
 
 def _passwords(broker: Broker, environ: Mapping[str, str]) -> dict[str, Secret]:

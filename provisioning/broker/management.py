@@ -6,7 +6,8 @@ provisioner needs none for it. Deleting exchanges, queues and bindings does need
 
 import os
 import ssl
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from html import unescape
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +17,9 @@ from requests.auth import HTTPBasicAuth
 
 from provisioning import errors
 from provisioning.apply import Observation
-from provisioning.broker import definitions
+from provisioning.broker import connections, definitions
 from provisioning.broker.document import Document, document
+from provisioning.broker.losses import locks_out
 from provisioning.broker.objects import (
     Binding,
     Exchange,
@@ -29,7 +31,7 @@ from provisioning.broker.objects import (
     Vhost,
 )
 from provisioning.broker.passwords import SALT_BYTES
-from provisioning.plan import Action, Change, Contents, Identity, Resource
+from provisioning.plan import Action, Change, Connection, Contents, Identity, Resource
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 
@@ -87,7 +89,7 @@ class ManagementDoor:
         """Return why this door cannot make ``change``, or None."""
         if change.destroys and {".", ".."} & set(change.identity):
             return "a name that is `.` or `..` cannot be part of a URL"
-        return None
+        return locks_out(change, self._user)
 
     def perform(self, batch: Sequence[Change]) -> None:
         """Make changes of one kind, in order.
@@ -103,6 +105,33 @@ class ManagementDoor:
         for change in batch:
             if change.action is Action.CREATE and isinstance(change.after, Vhost):
                 self._drop_creators_permission(change.after)
+
+    def connections(self, holders: Collection[tuple[str, str]]) -> Sequence[Connection]:
+        """Return the open connections of these pairs of user and vhost."""
+        rows = [row for user in sorted({user for user, _ in holders}) for row in self._connections_of(user)]
+        columns = {"columns": "name,user_provided_name"}
+        told = self._request("GET", "connections", params=columns) if rows else ()
+        found = (connections.from_management(row, told) for row in rows)
+        return [connection for connection in found if (connection.user, connection.vhost) in holders]
+
+    def disconnect(self, connection: Connection) -> None:
+        """End a connection; one that has ended meanwhile is fine.
+
+        Raises ChangeRefused if it stays.
+        """
+        # A connection can be deleted once the statistics know it, which is some seconds after it was opened.
+        deadline = time.monotonic() + self.staleness_seconds
+        while True:
+            self._request("DELETE", _path("connections", connection.handle), missing_ok=True)
+            if not any(row["name"] == connection.handle for row in self._connections_of(connection.user)):
+                return
+            if time.monotonic() > deadline:
+                raise errors.ChangeRefused(f"a connection of user {connection.user} could not be ended")
+            time.sleep(connections.RETRY_SECONDS)
+
+    def _connections_of(self, user: str) -> Any:
+        """Return the connections of ``user`` from the broker's own table, which does not lag behind."""
+        return self._request("GET", _path("connections", "username", user), missing_ok=True) or ()
 
     def _import(self, made: Document) -> None:
         self._request("POST", "definitions", json=made)

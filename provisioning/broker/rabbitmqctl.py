@@ -9,12 +9,12 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from provisioning import errors
 from provisioning.apply import Observation
-from provisioning.broker import definitions
+from provisioning.broker import connections, definitions
 from provisioning.broker.document import document
 from provisioning.broker.objects import (
     Binding,
@@ -26,7 +26,7 @@ from provisioning.broker.objects import (
     User,
 )
 from provisioning.broker.passwords import SALT_BYTES
-from provisioning.plan import Change, Contents, Identity, Resource
+from provisioning.plan import Change, Connection, Contents, Identity, Resource
 
 #: From this version on the start script gives the tool no standard input, and `import_definitions` without a
 #: file waits for ever; a file that is the standard input is read as any other.
@@ -107,6 +107,17 @@ class RabbitmqctlDoor:
             source = self._stdin_argument()
             hint = OWN_INPUT if source else None
             self._run("import_definitions", *source, stdin=json.dumps(made), hint=hint)
+
+    def connections(self, holders: Collection[tuple[str, str]]) -> Sequence[Connection]:
+        """Return the open connections of these pairs of user and vhost."""
+        # Not as JSON, in which a process id is not the one that `close_connection` takes.
+        listed = self._run("--no-table-headers", "list_connections", *connections.COLUMNS)
+        found = (connections.from_rabbitmqctl(line) for line in listed.splitlines())
+        return [c for c in found if c is not None and (c.user, c.vhost) in holders]
+
+    def disconnect(self, connection: Connection) -> None:
+        """End a connection; one that has ended meanwhile is fine."""
+        self._run("close_connection", connection.handle, connections.REASON)
 
     def _stdin_argument(self) -> tuple[str, ...]:
         """Return what makes `import_definitions` read its standard input, by the tool's own version."""

@@ -1,9 +1,10 @@
 """What does a broker hold, what shall it hold, and which undeclared objects may be deleted?"""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from provisioning.broker.losses import loss
 from provisioning.broker.objects import (
     Binding,
     Exchange,
@@ -15,7 +16,7 @@ from provisioning.broker.objects import (
     Vhost,
 )
 from provisioning.errors import ProtectedObject
-from provisioning.plan import Resource
+from provisioning.plan import Change, Identity, Loss, Resource
 
 #: the broker's own user and vhost, and the name prefix of its own objects
 DEFAULT_USER = "guest"
@@ -37,6 +38,8 @@ class State:
     bindings: tuple[Binding, ...] = ()
     #: as desired: an undeclared user may be pruned only if it carries this tag
     mark: str | None = None
+    #: as desired: an undeclared policy may be pruned only if its name begins so
+    policy_prefix: str = ""
     #: as desired: undeclared objects whose names match any of these expressions are left alone
     keep: tuple[str, ...] = ()
 
@@ -51,14 +54,23 @@ class State:
         yield from self.bindings
 
     def owns(self, resource: Resource) -> bool:
-        """Tell whether an undeclared object may be pruned: in a declared vhost, durable and nobody's own."""
+        """Tell whether an undeclared object may be pruned: in a declared vhost, durable and nobody's own.
+
+        Users are marked by a tag; policies carry none, so their names are the mark.
+        """
         if isinstance(resource, User):
             return self.mark is not None and self.mark in resource.tags and resource.name != DEFAULT_USER
+        if isinstance(resource, Policy) and not resource.name.startswith(self.policy_prefix):
+            return False
         vhost = getattr(resource, "vhost", None)
         if vhost is None or Vhost(name=vhost) not in self.vhosts or is_protected(resource):
             return False
         lasting = getattr(resource, "durable", True) and not getattr(resource, "auto_delete", False)
         return lasting and not any(self._keeps(name) for name in _names(resource))
+
+    def loss(self, change: Change, actual: Mapping[Identity, Resource]) -> Loss | None:
+        """Return what ``change`` takes away, given what is there, or None."""
+        return loss(change, actual)
 
     def _keeps(self, name: str) -> bool:
         return any(re.search(pattern, name) for pattern in self.keep)

@@ -73,7 +73,7 @@ class Place:
 
     def converge(self, desired: State, door: Door) -> Report:
         planned = plan_against(desired, door.observe(), door, prune=True)
-        return apply(planned, door, allow_replace=True, pause=lambda _: None)
+        return apply(planned, door, allow_destructive=True, pause=lambda _: None)
 
     def seen(self) -> set[str]:
         """Return what the broker itself says is here, without salts."""
@@ -97,7 +97,7 @@ def place(each_broker: BrokerNode) -> Iterator[Place]:
     finally:
         door = made.door()
         left = plan_against(state([], mark=made.name), door.observe(), door, prune=True)
-        apply(left, door, pause=lambda _: None)
+        apply(left, door, allow_destructive=True, pause=lambda _: None)
         requests.delete(
             f"{each_broker.management_url}/api/vhosts/{quote(made.name, safe='')}",
             auth=(each_broker.admin_user, each_broker.admin_password.reveal()),

@@ -27,7 +27,7 @@ def test_a_state_that_is_as_desired_needs_no_change(desired: State) -> None:
 @given(states(), states())
 def test_applying_a_plan_with_prune_leads_to_the_desired_state(desired: State, actual: State) -> None:
     door = ModelDoor(actual)
-    report = apply(plan(desired, door.observe().resources, prune=True), door, allow_replace=True)
+    report = apply(plan(desired, door.observe().resources, prune=True), door, allow_destructive=True)
     assert report.converged
     assert set(door.objects) == {resource.identity for resource in desired}
 
@@ -40,7 +40,7 @@ def test_without_prune_nothing_undeclared_is_deleted_but_what_goes_with_a_replac
     planned = plan(desired, map(stored, actual))
     assert all(change.implied_by for change in planned.of(Action.DELETE))
     door = ModelDoor(actual)
-    assert apply(planned, door, allow_replace=True).converged
+    assert apply(planned, door, allow_destructive=True).converged
 
 
 @quick
