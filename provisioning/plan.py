@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol, Self
 
+_ENCODE = json.JSONEncoder(sort_keys=True).encode
 #: kind and key; equal identities mean the same object
 Identity = tuple[str, ...]
 
@@ -259,6 +260,8 @@ def _ordered(resources: Mapping[Identity, Resource]) -> tuple[Resource, ...]:
 
 
 def _fingerprint(resources: Mapping[Identity, Resource]) -> str:
-    ordered = sorted(resources.items())
-    facts = [[*identity, resource.facts()] for identity, resource in ordered]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    # One object after the other: all of them at once would be many thousand lists for the collector to visit.
+    digest = hashlib.sha256()
+    for identity in sorted(resources):
+        digest.update(_ENCODE([identity, resources[identity].facts()]).encode())
+    return digest.hexdigest()
