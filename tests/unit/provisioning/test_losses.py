@@ -20,6 +20,7 @@ from provisioning.broker.objects import (
     Vhost,
 )
 from provisioning.broker.passwords import Password
+from provisioning.broker.resource import Arguments
 from provisioning.plan import Connection, Plan, Resource, plan
 from tests.broker_model import ModelDoor, state, stored
 
@@ -31,6 +32,7 @@ USER = User(name="u", tags=("ours",), password=Password("right"))
 RIGHT = Permission(vhost="v", user="u", configure="^$", write="^(tasks|more)$", read="^q$")
 LIMIT = TopicPermission(vhost="v", user="u", exchange="tasks", write="^a$", read="^$")
 POLICY = Policy(vhost="v", name="p", pattern="^q$")
+LONG = replace(POLICY, definition=Arguments({"max-length": 9}))
 EVERYTHING = (VHOST, USER, LIMIT, RIGHT, POLICY, TASKS, QUEUE, BINDING)
 
 
@@ -76,6 +78,19 @@ def test_what_a_plan_loses_is_told(
         (RIGHT, replace(RIGHT, write="^tasks$"), "user u may lose rights (write)"),
         (RIGHT, replace(RIGHT, write="^(tasks|more|most)$"), None),
         (LIMIT, replace(LIMIT, write="^(a|b)$"), None),
+        (LONG, replace(LONG, definition=Arguments({"max-length": 10})), None),
+        (LONG, replace(LONG, definition=Arguments({"max-length": 8, "overflow": "reject-publish"})), None),
+        (LONG, replace(LONG, pattern="^other$", definition=Arguments({"max-length": 8})), None),
+        (
+            LONG,
+            replace(LONG, definition=Arguments({"max-length": 8})),
+            "messages or queues beyond max-length are dropped",
+        ),
+        (
+            POLICY,
+            replace(POLICY, definition=Arguments({"expires": 8})),
+            "messages or queues beyond expires are dropped",
+        ),
         (LIMIT, replace(LIMIT, write="^b$"), "user u may lose rights (write)"),
     ],
 )
