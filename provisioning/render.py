@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from provisioning.apply import Report
 from provisioning.plan import Action, Change, Connection, FieldDiff, Identity, Plan
 
+#: clients that are named before the rest is only counted; JSON has them all
+CLIENTS = 8
 SIGNS: Mapping[Action, str] = {
     Action.CREATE: "+",
     Action.UPDATE: "~",
@@ -175,11 +177,13 @@ def _aligned(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 def _clients(connections: Sequence[Connection]) -> str:
     """Return how many connections there are, whose, and from where."""
-    counts = Counter((c.user, c.client) for c in connections)
+    counts = sorted(Counter((c.user, c.client) for c in connections).items())
     told = ", ".join(
         f"{printable(f'{user} from {client}')}" + (f" ×{count}" if count > 1 else "")  # noqa: RUF001 - times
-        for (user, client), count in sorted(counts.items())
+        for (user, client), count in counts[:CLIENTS]
     )
+    if len(counts) > CLIENTS:
+        told += f" and {len(counts) - CLIENTS} more clients"
     return f"{len(connections)} open connection{'s' if len(connections) > 1 else ''} ({told})"
 
 

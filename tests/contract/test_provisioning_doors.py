@@ -1,13 +1,16 @@
 """Both doors see and make the same things, and the broker in memory does what the real one does."""
 
 import json
+import os
 import secrets
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
+import amqp
 import pytest
 import requests
 
@@ -30,6 +33,7 @@ from provisioning.broker.objects import (
 from provisioning.broker.passwords import Password
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.resource import Arguments
+from provisioning.broker.script import script
 from provisioning.broker.state import State
 from provisioning.plan import Resource
 from tests.broker import BrokerNode, BrokerVhost, hosts_and_workers
@@ -181,6 +185,46 @@ def test_a_fleet_is_planned_alike_and_made_alike_through_either_door(place: Plac
         for user in ("celery", "shop"):
             place.node.ctl("delete_user", f"{place.name}-{user}")
     assert made[0] == made[1]
+
+
+def test_a_script_makes_a_fleet(place: Place, fleet_file: Path) -> None:
+    fleet = fleetfile.read(str(fleet_file))
+    planned = plan_broker(fleet, {}, door=DoorName.RABBITMQCTL)
+    text = script(planned.plan, version=planned.version, source="fleet.toml")
+    password = fleet_file.with_name("password").read_text()
+    assert password not in text
+    done = subprocess.run(
+        ("/bin/sh", "-c", text),
+        env={**os.environ, "RABBITMQCTL": " ".join(place.node.rabbitmqctl)},
+        input=f"{password}\n" * 2,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for door in DoorName:
+        assert plan_broker(fleet, {}, door=door, prune=True).plan.changes == ()
+
+
+@pytest.mark.parametrize("door", ["http", "rabbitmqctl"])
+def test_a_users_connections_are_seen_and_ended(place: Place, door: str) -> None:
+    user = User(name=f"{place.name}.u", tags=(place.name,), password=Password("x"))
+    right = Permission(vhost=place.name, user=user.name, configure=".*", write=".*", read=".*")
+    assert place.converge(place.desired(user, right), place.door()).converged
+    opened = place.door(door)
+    connection = amqp.Connection(
+        host=urlsplit(place.node.url).netloc, userid=user.name, password="x", virtual_host=place.name
+    )
+    connection.connect()
+    assert opened.connections({(user.name, "elsewhere"), ("nobody", place.name)}) == []
+    (found,) = opened.connections({(user.name, place.name)})
+    assert (found.user, found.vhost) == (user.name, place.name)
+    opened.disconnect(found)
+    with pytest.raises((ConnectionError, amqp.ConnectionForced)):
+        connection.drain_events(timeout=20)
+    assert opened.connections({(user.name, place.name)}) == []
+    opened.disconnect(found)
 
 
 @pytest.mark.parametrize("door", ["http", "rabbitmqctl"])
