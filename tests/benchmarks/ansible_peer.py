@@ -15,6 +15,8 @@ from fleet.daemons.rabbitmq import RabbitNode
 #: holds community.rabbitmq 1.6.0
 ANSIBLE = "12.3.0"
 VHOSTS, USERS, QUEUES, POLICIES = 5, 10, 20, 5
+#: of the administrator in each vhost, of the others in one
+PERMISSIONS = VHOSTS + USERS - 1
 OBJECTS = VHOSTS + USERS + QUEUES + POLICIES
 
 
