@@ -5,6 +5,7 @@
     ProvisioningError              1  something failed
     ├── MalformedDefinitions       2  a definitions document is not one
     ├── ProtectedObject            2  the desired state names something that is never ours
+    ├── UnreadableExpression       1  what a regular expression matches is not known here
     ├── Unsupported                1  this door cannot make the change; nothing was changed
     ├── ReplaceRefused             1  a change would destroy and recreate an object
     ├── QueueInUse                 1  a queue to be deleted holds messages or has consumers
@@ -38,6 +39,10 @@ class ProtectedObject(ProvisioningError):
     """The desired state names an object that provisioning never touches."""
 
     exit_code = 2
+
+
+class UnreadableExpression(ProvisioningError):
+    """RabbitMQ would refuse a regular expression, or read it in a way that is not simulated."""
 
 
 class Unsupported(ProvisioningError):
