@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fleet.errors import UsageError
-from fleet.model import Broker
+from fleet.model import Broker, Fleet
 from fleet.secrets import Secret, resolve
 
 OBSERVER = "observer"
@@ -33,6 +33,17 @@ def login_of(broker: Broker, user: str | None = None, *, environ: Mapping[str, s
             return Login(user=user, password=resolve(declared.password, environ=environ))
     known = ", ".join([broker.user, *(declared.name for declared in broker.users)])
     raise UsageError(f"the fleet file has no broker user `{user}`", hint=f"broker users: {known}")
+
+
+def host_login(fleet: Fleet, host: str, *, environ: Mapping[str, str]) -> Login:
+    """Return the login of the workers of ``host``: the host's own user where it has one, else the main user.
+
+    Raises SecretMissing when its password is not there.
+    """
+    user, declared = fleet.broker.host_user(host), fleet.host(host)
+    if user == fleet.broker.user or declared is None or declared.password is None:
+        return login_of(fleet.broker, environ=environ)
+    return Login(user=user, password=resolve(declared.password, environ=environ))
 
 
 def observer_login(broker: Broker, *, environ: Mapping[str, str]) -> Login:

@@ -12,7 +12,7 @@ dead letters back may send any task that some queue carries: operators may, publ
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fleet.model import BrokerUser, Fleet
+from fleet.model import BrokerUser, Fleet, Host, Profile
 from fleet.routes import (
     DEAD_LETTER_EXCHANGE,
     DELAY_EXCHANGE,
@@ -20,8 +20,10 @@ from fleet.routes import (
     JOURNAL_EXCHANGE,
     JOURNAL_STREAM,
     TASK_EXCHANGE,
+    BrokerQueue,
     audit_key,
     broker_queues,
+    worker_queues,
 )
 from provisioning.broker.objects import Permission, TopicPermission
 from provisioning.broker.permissions import ANYTHING, NOTHING, exactly, literal, names
@@ -29,12 +31,13 @@ from provisioning.broker.permissions import ANYTHING, NOTHING, exactly, literal,
 PUBLISHER = "publisher"
 OBSERVER = "observer"
 OPERATOR = "operator"
+MONITOR = "monitor"
 
 #: exchange of Celery's remote control, and the one that its replies pass through
 PIDBOX = literal("celery.pidbox")
 PIDBOX_REPLIES = literal("reply.celery.pidbox")
-#: a worker's own mailbox, named after its node (``WORKER-SLOT@HOST``)
-WORKERS_PIDBOX = "[^@]+@[^@]+[.]celery[.]pidbox"
+#: the host in the name of a worker's mailbox, where it may be any
+ANY_HOST = "[^@]+"
 #: the mailbox of one who asks
 ASKERS_PIDBOX = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[.]reply[.]celery[.]pidbox"
 #: what Celery puts in front of a routing key to delay a message: one bit per level
@@ -50,26 +53,48 @@ class Grant:
 
 
 def worker(fleet: Fleet, user: str) -> Grant:
-    """Consume the fleet's queues, retry into them, report; declare nothing but its own mailbox."""
-    queues = broker_queues(fleet)
-    own = literal(DELAY_EXCHANGE), literal(TASK_EXCHANGE), literal(JOURNAL_EXCHANGE)
-    dead = literal(DEAD_LETTER_EXCHANGE)
+    """Consume all of the fleet's queues, retry into them, report; declare nothing but mailboxes."""
+    names_of_hosts = [host.name for host in fleet.hosts]
+    return _worker_grant(fleet, user, broker_queues(fleet), reports_as=names_of_hosts, mailbox=ANY_HOST)
+
+
+def host(fleet: Fleet, host: Host) -> Grant:
+    """Do what the workers of one host do, with their queues, their mailboxes and outcomes of this host."""
+    found = (worker_queues(fleet, worker.name, host.name) for worker in fleet.workers_on(host.name))
+    queues = [queue for queues in found for queue in queues]
+    user = fleet.broker.host_user(host.name)
+    return _worker_grant(fleet, user, queues, reports_as=[host.name], mailbox=literal(host.name))
+
+
+def hosts_with_users(fleet: Fleet) -> tuple[Host, ...]:
+    """Return the hosts that have a broker user of their own: with that profile, all that run a worker."""
+    if fleet.broker.profile is not Profile.PER_HOST:
+        return ()
+    return tuple(host for host in fleet.hosts if fleet.workers_on(host.name))
+
+
+def _worker_grant(
+    fleet: Fleet, user: str, queues: Iterable[BrokerQueue], *, reports_as: Iterable[str], mailbox: str
+) -> Grant:
+    served = {queue.name for queue in queues}
+    own = f"[^@]+@{mailbox}[.]celery[.]pidbox"
+    writes = (DELAY_EXCHANGE, TASK_EXCHANGE, JOURNAL_EXCHANGE, DEAD_LETTER_EXCHANGE)
     journal = TopicPermission(
         vhost=fleet.broker.vhost,
         user=user,
         exchange=JOURNAL_EXCHANGE,
-        write=names(host.name for host in fleet.hosts),
+        write=names(reports_as),
         read=NOTHING,
     )
     return Grant(
         permission=Permission(
             vhost=fleet.broker.vhost,
             user=user,
-            configure=exactly(PIDBOX, PIDBOX_REPLIES, WORKERS_PIDBOX),
-            write=exactly(*own, dead, PIDBOX_REPLIES, WORKERS_PIDBOX),
-            read=exactly(PIDBOX, WORKERS_PIDBOX, *(literal(queue.name) for queue in queues)),
+            configure=exactly(PIDBOX, PIDBOX_REPLIES, own),
+            write=exactly(*map(literal, writes), PIDBOX_REPLIES, own),
+            read=exactly(PIDBOX, own, *map(literal, served)),
         ),
-        topic_permissions=(*_task_keys(fleet, user, (queue.name for queue in queues)), journal),
+        topic_permissions=(*_task_keys(fleet, user, served), journal),
     )
 
 
@@ -97,6 +122,18 @@ def observer(fleet: Fleet, user: str) -> Grant:
             configure=NOTHING,
             write=NOTHING,
             read=names((JOURNAL_STREAM,)),
+        )
+    )
+
+
+def monitor(fleet: Fleet, user: str) -> Grant:
+    """Look at what the management API shows of the vhost (its tag does that); no right to any message.
+
+    The API shows a vhost's queues only to who has some permission in it, so there is one that allows nothing.
+    """
+    return Grant(
+        permission=Permission(
+            vhost=fleet.broker.vhost, user=user, configure=NOTHING, write=NOTHING, read=NOTHING
         )
     )
 
@@ -136,7 +173,8 @@ def further(fleet: Fleet, user: BrokerUser) -> Grant:
     """Return the grant of a user of ``[broker.users]``."""
     if user.role == PUBLISHER:
         return publisher(fleet, user.name, user.queues)
-    return operator(fleet, user.name) if user.role == OPERATOR else observer(fleet, user.name)
+    of_role = {OPERATOR: operator, OBSERVER: observer, MONITOR: monitor}
+    return of_role[user.role](fleet, user.name)
 
 
 def _task_keys(fleet: Fleet, user: str, keys: Iterable[str]) -> tuple[TopicPermission, ...]:

@@ -41,6 +41,8 @@ JOURNAL_ARGUMENTS = Arguments(
         "x-stream-max-segment-size-bytes": 1_000_000,
     }
 )
+#: RabbitMQ's tag of who may look at everything that the management API shows
+MONITORING = "monitoring"
 #: Celery's own objects: workers and their questioners declare them, and they come and go
 CELERYS_OWN = ("^celeryev", "celery[.]pidbox$")
 
@@ -73,7 +75,8 @@ def desired_state(
 
 def declared_users(fleet: Fleet) -> tuple[str, ...]:
     """Return the names of the users that the fleet file declares, the fleet's own first."""
-    return (fleet.broker.user, *(user.name for user in fleet.broker.users))
+    hosts = (fleet.broker.host_user(host.name) for host in roles.hosts_with_users(fleet))
+    return (fleet.broker.user, *hosts, *(user.name for user in fleet.broker.users))
 
 
 def ownership_mark(fleet: Fleet) -> str:
@@ -84,24 +87,38 @@ def ownership_mark(fleet: Fleet) -> str:
 def _users(fleet: Fleet, passwords: Mapping[str, Secret]) -> Iterator[User]:
     is_open = fleet.broker.profile is Profile.OPEN
     mark = ownership_mark(fleet)
+    monitors = {user.name for user in fleet.broker.users if user.role == roles.MONITOR}
     for name in declared_users(fleet):
         secret = passwords.get(name)
+        of_role = (MONITORING,) if name in monitors else ()
         yield User(
             name=name,
-            tags=("administrator", mark) if is_open and name == fleet.broker.user else (mark,),
+            tags=("administrator", mark) if is_open and name == fleet.broker.user else (*of_role, mark),
             password=Password(secret.reveal()) if secret else None,
         )
 
 
 def _grants(fleet: Fleet) -> Iterator[roles.Grant]:
     broker = fleet.broker
-    is_open = broker.profile is Profile.OPEN
-    yield roles.everything(fleet, broker.user) if is_open else roles.worker(fleet, broker.user)
+    yield _main_grant(fleet)
+    yield from (roles.host(fleet, host) for host in roles.hosts_with_users(fleet))
     yield from (roles.further(fleet, user) for user in broker.users)
     # An administrator needs a permission, too, to delete through the HTTP API; whoever creates a vhost there
     # gets this one silently, so it is declared instead.
     if broker.management and broker.management.user not in declared_users(fleet):
         yield roles.everything(fleet, broker.management.user)
+
+
+def _main_grant(fleet: Fleet) -> roles.Grant:
+    user = fleet.broker.user
+    match fleet.broker.profile:
+        case Profile.OPEN:
+            return roles.everything(fleet, user)
+        case Profile.PER_HOST:
+            # Hosts have users of their own, so the fleet's only sends: for beat, and by hand.
+            return roles.publisher(fleet, user, ())
+        case Profile.LEAST_PRIVILEGE:
+            return roles.worker(fleet, user)
 
 
 def _exchanges(fleet: Fleet) -> Iterator[Exchange]:

@@ -10,9 +10,10 @@ CONSUMER_TIMEOUT_SINCE = (3, 12)
 
 
 class Profile(StrEnum):
-    """How much the fleet's broker user may do."""
+    """How much the fleet's broker user may do, and whether each host has a user of its own."""
 
     LEAST_PRIVILEGE = "least-privilege"
+    PER_HOST = "per-host"
     OPEN = "open"
 
 
@@ -59,11 +60,11 @@ class Management:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerUser:
-    """A further broker user with a role of its own (``publisher``, ``observer`` or ``operator``)."""
+    """A further broker user with a role of its own."""
 
     name: str
     #: ``publisher`` may only enqueue, ``observer`` only read the journal, ``operator`` control workers and
-    #: deal with dead letters
+    #: deal with dead letters, ``monitor`` only look at the management API
     role: str
     password: SecretRef
     #: publisher only: names of queues it may publish to
@@ -92,3 +93,7 @@ class Broker:
     result_backend: str | None = None
     #: password of the result backend
     result_password: SecretRef | None = None
+
+    def host_user(self, host: str) -> str:
+        """Return the user as whom the workers of ``host`` log in."""
+        return f"{self.user}-{host}" if self.profile is Profile.PER_HOST else self.user

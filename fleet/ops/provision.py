@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleet.errors import UsageError
-from fleet.model import Broker, Fleet, Kind
+from fleet.model import Fleet, Kind
+from fleet.roles import hosts_with_users
 from fleet.secrets import Secret, resolve
 from fleet.topology import desired_state
 from provisioning.apply import Door, Report, apply, plan_against, refusals
@@ -49,7 +50,7 @@ def plan_broker(
     """
     if not needs_provisioning(fleet):
         raise UsageError(f"{fleet.source}: Redis has no vhosts, users or queues to provision")
-    passwords = _passwords(fleet.broker, environ)
+    passwords = _passwords(fleet, environ)
     name, opened = _open(fleet, environ, door)
     seen = opened.observe()
     desired = desired_state(fleet, passwords, broker_version=seen.version)
@@ -82,7 +83,8 @@ def provision_broker(
     return apply_plan(plan_broker(fleet, environ, door=door, prune=prune), allow_replace=allow_replace)
 
 
-def _passwords(broker: Broker, environ: Mapping[str, str]) -> dict[str, Secret]:
+def _passwords(fleet: Fleet, environ: Mapping[str, str]) -> dict[str, Secret]:
+    broker = fleet.broker
     if broker.password is None:
         raise UsageError(
             f"user `{broker.user}` has no password to be provisioned with",
@@ -90,6 +92,9 @@ def _passwords(broker: Broker, environ: Mapping[str, str]) -> dict[str, Secret]:
         )
     found = {broker.user: resolve(broker.password, environ=environ)}
     found.update({user.name: resolve(user.password, environ=environ) for user in broker.users})
+    for host in hosts_with_users(fleet):
+        if host.password is not None:
+            found[broker.host_user(host.name)] = resolve(host.password, environ=environ)
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from fleet.connection import Target
 from fleet.errors import UsageError
-from fleet.login import login_of
+from fleet.login import Login, host_login
 from fleet.model import SLOTS, Fleet, Kind, Pool, Queue, Worker
 from fleet.routes import BrokerQueue, worker_queues
 
@@ -84,8 +84,14 @@ class WorkerContext:
 
     def target(self, purpose: str) -> Target:
         """Return where and as whom this worker connects for ``purpose``, which the broker shows."""
-        login = login_of(self.fleet.broker, environ=self.environ)
-        return Target(broker=self.fleet.broker, login=login, name=f"{self.node_name} {purpose}")
+        return Target(broker=self.fleet.broker, login=self.login(), name=f"{self.node_name} {purpose}")
+
+    def login(self) -> Login:
+        """Return as whom this worker logs in; the password is read anew each time.
+
+        Raises SecretMissing when the password is not there.
+        """
+        return host_login(self.fleet, self.host, environ=self.environ)
 
 
 def worker_context(

@@ -1,11 +1,15 @@
 """Are the broker's users apart from each other, and is nothing asked of the broker that it cannot do?"""
 
 from fleet.config.checks.draft import Draft
+from fleet.config.convert import HOST_VARIABLE
+from fleet.config.locate import Path
 from fleet.model import Kind, Profile
 
 #: objects of every broker that are never a fleet's own
 FOREIGN_VHOST = "/"
 FOREIGN_USER = "guest"
+EXAMPLE = 'such as host_password = "file:/etc/fleet/{host}.password" in [broker]'
+PER_HOST = 'profile = "per-host" in [broker] gives each host a user of its own'
 
 
 def check_names(draft: Draft) -> None:
@@ -37,7 +41,7 @@ def check_users(draft: Draft) -> None:
     """No user has two roles, and a publisher's queues exist."""
     broker = draft.fleet.broker
     administrator = broker.management.user if broker.management else None
-    if administrator == broker.user and broker.profile is Profile.LEAST_PRIVILEGE:
+    if administrator == broker.user and broker.profile is not Profile.OPEN:
         draft.problems.add(
             ("broker", "management", "user"),
             f"`{administrator}` is the fleet's own user, which is no administrator under least privilege",
@@ -51,6 +55,52 @@ def check_users(draft: Draft) -> None:
             draft.problems.add((*path, "queues"), f"applies to publishers only, and the role is {user.role}")
         for index, name in enumerate(user.queues):
             draft.queue(name, (*path, "queues", index))
+
+
+def check_host_users(draft: Draft) -> None:
+    """With the profile ``per-host`` each host has a user and a password of its own; else none has."""
+    fleet, file = draft.fleet, draft.file.broker
+    if fleet.broker.profile is not Profile.PER_HOST:
+        _refuse_host_passwords(draft)
+        return
+    if file.host_password is not None and HOST_VARIABLE not in file.host_password:
+        draft.problems.add(
+            ("broker", "host_password"),
+            f"does not contain `{HOST_VARIABLE}`, so all hosts would have one password",
+            hint=EXAMPLE,
+        )
+        return
+    for host in fleet.hosts:
+        if host.password is None:
+            message = "`password` of the host's broker user is missing"
+            draft.problems.add(("hosts", host.name), message, hint=EXAMPLE)
+    _check_apart(draft)
+
+
+def _check_apart(draft: Draft) -> None:
+    """Note the hosts whose broker user or whose password is somebody else's, too."""
+    fleet, broker = draft.fleet, draft.fleet.broker
+    others = {broker.user, *(user.name for user in broker.users)}
+    others |= {broker.management.user} if broker.management else set()
+    owners: dict[object, str] = {broker.password: f"user `{broker.user}`"}
+    for host in fleet.hosts:
+        user = broker.host_user(host.name)
+        if user in others:
+            draft.problems.add(("hosts", host.name), f"its broker user `{user}` has another role already")
+        me = f"host `{host.name}`"
+        owner = owners.setdefault(host.password, me) if host.password else me
+        if owner != me:
+            draft.problems.add(("hosts", host.name, "password"), f"is the password of {owner}, too")
+
+
+def _refuse_host_passwords(draft: Draft) -> None:
+    written: list[Path] = [
+        ("hosts", name, "password") for name, host in draft.file.hosts.items() if host.password
+    ]
+    if draft.file.broker.host_password is not None:
+        written.insert(0, ("broker", "host_password"))
+    for path in written:
+        draft.problems.add(path, f"applies to the profile `{Profile.PER_HOST}` only", hint=PER_HOST)
 
 
 def check_redis_keys(draft: Draft) -> None:

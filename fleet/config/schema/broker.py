@@ -36,8 +36,8 @@ class ManagementTable(Table):
 class UserTable(Table):
     """A further broker user with one role."""
 
-    role: Literal["publisher", "observer", "operator"]
-    """What it may do: only enqueue, only read the journal, or control workers and deal with dead letters."""
+    role: Literal["publisher", "observer", "operator", "monitor"]
+    """Only enqueue, only read the journal, control workers and settle dead letters, or only see the API."""
     password: Reference
     """The user's password."""
     queues: list[Word] = Field(default=[])
@@ -58,7 +58,9 @@ class BrokerTable(Table):
     password: Reference | None = None
     """Its password; RabbitMQ needs one."""
     profile: Profile = Field(default=Profile.LEAST_PRIVILEGE, strict=False)
-    """What the fleet's own user may do: what its workers need, or everything, as `administrator`."""
+    """The fleet's own user may do what workers need, or everything; or each host has a user of its own."""
+    host_password: Line | None = None
+    """With `per-host`: where each host's password is, such as `file:/etc/fleet/{host}.password`."""
     tls: TlsTable | None = None
     management: ManagementTable | None = None
     rabbitmqctl: Annotated[list[Line], Field(min_length=1)] | None = None

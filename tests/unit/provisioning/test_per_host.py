@@ -1,0 +1,167 @@
+"""The profile ``per-host``: what the user of one host may do with what is another host's."""
+
+from dataclasses import replace
+
+import pytest
+
+from fleet.config.parse import parse
+from fleet.errors import SecretMissing
+from fleet.login import host_login
+from fleet.model import Fleet, Profile
+from fleet.ops.provision import _passwords
+from fleet.topology import declared_users, desired_state, ownership_mark
+from fleet.worker.context import worker_context
+from fleet.worker.settings import worker_settings
+from provisioning.broker.operations import (
+    BindQueue,
+    Consume,
+    DeclareQueue,
+    DeleteQueue,
+    Operation,
+    Publish,
+    Purge,
+)
+from provisioning.broker.simulator import Rights
+
+FILE = """
+[broker]
+url = "amqp://mq1"
+password = "env:P"
+profile = "per-host"
+host_password = "env:P_{host}"
+[broker.users.prometheus]
+role = "monitor"
+password = "env:P"
+[hosts.alpha]
+[hosts.beta]
+[hosts."gamma.example.org"]
+password = "env:GAMMA"
+[hosts.idle]
+[queues.email]
+tasks = ["fleet.send_mail"]
+[workers.backup]
+hosts = ["alpha", "beta"]
+queues = ["backup"]
+[workers.mail]
+hosts = ["beta", "gamma.example.org"]
+queues = ["email"]
+"""
+ENVIRON = {"P": "p", "P_alpha": "a", "P_beta": "b", "GAMMA": "g", "P_idle": "i"}
+DELAY = "0." * 27 + "1."
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Fleet:
+    return parse(FILE, source="fleet.toml")
+
+
+def rights(fleet: Fleet, user: str) -> Rights:
+    return Rights.of(desired_state(fleet, {}), user, fleet.broker.vhost, version=(4, 0, 5))
+
+
+def mailbox(host: str) -> str:
+    return f"backup-a@{host}.celery.pidbox"
+
+
+def publishes(queue: str) -> tuple[Operation, ...]:
+    return (
+        Publish(exchange="fleet.tasks", key=queue),
+        Publish(exchange="celery_delayed_27", key=f"{DELAY}{queue}"),
+    )
+
+
+#: what a stolen user of alpha would be used for
+FOREIGN: tuple[Operation, ...] = (
+    *publishes("fleet.backup.beta"),
+    *publishes("fleet.email"),
+    Consume(queue="fleet.backup.beta"),
+    Consume(queue="fleet.email"),
+    Purge(queue="fleet.backup.beta"),
+    Consume(queue=mailbox("beta")),
+    DeleteQueue(queue=mailbox("beta")),
+    DeclareQueue(queue=mailbox("beta")),
+    BindQueue(queue=mailbox("beta"), exchange="celery.pidbox"),
+    BindQueue(queue=mailbox("alpha"), exchange="fleet.tasks", key="#"),
+    Publish(exchange="fleet.journal", key="beta"),
+    Publish(exchange="", key="fleet.backup.beta"),
+    Publish(exchange="celery.pidbox"),
+    Consume(queue="fleet.backup.dlq"),
+    Consume(queue="fleet.journal"),
+)
+
+
+def test_the_user_of_a_host_reaches_nothing_that_is_another_hosts(fleet: Fleet) -> None:
+    alpha = rights(fleet, "celery-alpha")
+    assert [operation for operation in FOREIGN if alpha.allows(operation)] == []
+
+
+def test_the_user_of_a_host_may_do_what_its_workers_do(fleet: Fleet) -> None:
+    alpha, gamma = rights(fleet, "celery-alpha"), rights(fleet, "celery-gamma.example.org")
+    own: tuple[Operation, ...] = (
+        *publishes("fleet.backup.alpha"),
+        Consume(queue="fleet.backup.alpha"),
+        Consume(queue=mailbox("alpha")),
+        DeclareQueue(queue=mailbox("alpha")),
+        BindQueue(queue=mailbox("alpha"), exchange="celery.pidbox"),
+        Publish(exchange="fleet.journal", key="alpha"),
+        Publish(exchange="fleet.dead", key="fleet.backup.dlq"),
+    )
+    assert [operation for operation in own if not alpha.allows(operation)] == []
+    assert gamma.allows(Consume(queue="fleet.email"))
+    assert not gamma.allows(Consume(queue="fleet.backup.gamma.example.org"))
+    assert not gamma.allows(DeclareQueue(queue=mailbox("gammaXexample.org")))
+
+
+def test_the_fleets_own_user_only_sends(fleet: Fleet) -> None:
+    main = rights(fleet, "celery")
+    for queue in ("fleet.backup.alpha", "fleet.backup.beta", "fleet.email"):
+        assert all(main.allows(operation) for operation in publishes(queue))
+        assert not main.allows(Consume(queue=queue))
+    assert not main.allows(DeclareQueue(queue=mailbox("alpha")))
+
+
+def test_each_host_that_runs_a_worker_has_a_user_of_its_own_and_it_can_be_pruned(fleet: Fleet) -> None:
+    assert declared_users(fleet) == (
+        "celery",
+        "celery-alpha",
+        "celery-beta",
+        "celery-gamma.example.org",
+        "prometheus",
+    )
+    tags = {user.name: user.tags for user in desired_state(fleet, {}).users}
+    assert tags.pop("prometheus") == ("monitoring", ownership_mark(fleet))
+    assert set(tags.values()) == {(ownership_mark(fleet),)}
+
+
+def test_every_user_has_the_password_of_its_host(fleet: Fleet) -> None:
+    found = {user: secret.reveal() for user, secret in _passwords(fleet, ENVIRON).items()}
+    assert found == {
+        "celery": "p",
+        "prometheus": "p",
+        "celery-alpha": "a",
+        "celery-beta": "b",
+        "celery-gamma.example.org": "g",
+    }
+
+
+def test_a_worker_logs_in_as_its_host_and_needs_no_other_password(fleet: Fleet) -> None:
+    context = worker_context(fleet, host="alpha", worker="backup", environ={"P_alpha": "a"})
+    login = context.login()
+    assert (login.user, login.password and login.password.reveal()) == ("celery-alpha", "a")
+    (urls,) = [setting.value for setting in worker_settings(context) if setting.name == "broker_url"]
+    assert urls == ["amqp://celery-alpha@mq1:5672/celery"]
+    with pytest.raises(SecretMissing, match="`P_beta` is not set"):
+        host_login(fleet, "beta", environ={"P_alpha": "a", "P": "p"})
+
+
+def test_without_the_profile_every_host_logs_in_as_the_fleets_user(fleet: Fleet) -> None:
+    shared = replace(fleet, broker=replace(fleet.broker, profile=Profile.LEAST_PRIVILEGE))
+    login = host_login(shared, "alpha", environ={"P": "p"})
+    assert (login.user, login.password and login.password.reveal()) == ("celery", "p")
+    assert declared_users(shared) == ("celery", "prometheus")
+
+
+def test_a_monitor_may_open_the_vhost_and_touch_nothing_in_it(fleet: Fleet) -> None:
+    monitor = rights(fleet, "prometheus")
+    assert monitor.allows(DeclareQueue(queue="fleet.email", passive=True))
+    assert not any(monitor.allows(operation) for operation in (*FOREIGN, *publishes("fleet.email")))
