@@ -35,14 +35,16 @@ def login_of(broker: Broker, user: str | None = None, *, environ: Mapping[str, s
     raise UsageError(f"the fleet file has no broker user `{user}`", hint=f"broker users: {known}")
 
 
-def host_login(fleet: Fleet, host: str, *, environ: Mapping[str, str]) -> Login:
-    """Return the login of the workers of ``host``: the host's own user where it has one, else the main user.
+def host_login(fleet: Fleet, host: str, *, sends: bool = False, environ: Mapping[str, str]) -> Login:
+    """Return the login of the workers of ``host``: one of the host's own if it has any, else the main user's.
 
-    Raises SecretMissing when its password is not there.
+    A host has two users with one password: ``sends`` means the one that sends, else the one that consumes.
+    Raises SecretMissing when the password is not there.
     """
     user, declared = fleet.broker.host_user(host), fleet.host(host)
     if user == fleet.broker.user or declared is None or declared.password is None:
         return login_of(fleet.broker, environ=environ)
+    user = fleet.broker.host_sender(host) if sends else user
     return Login(user=user, password=resolve(declared.password, environ=environ))
 
 

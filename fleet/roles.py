@@ -4,13 +4,15 @@ The names are those that Celery and fleet really use. RabbitMQ asks for ``config
 ``write`` to publish to an exchange and to bind a queue, ``read`` to consume and to bind to an exchange; on a
 topic exchange, topic permissions limit the routing keys too: https://www.rabbitmq.com/docs/access-control
 
-Two rights reach further than they look: ``write`` on ``celery.pidbox`` can stop every worker (operators have
-it), and ``write`` on ``amq.default`` writes into every queue of the vhost (nobody has it). Whoever may send
+Three rights reach further than they look. ``write`` on ``celery.pidbox`` can stop every worker: operators
+have it. ``write`` on ``amq.default`` writes into every queue of the vhost: nobody has it. Whoever may
+declare, write and read a name of his own leads messages through it into any exchange that he may write to,
+past all topic permissions: operators can, and the one user of ``least-privilege``. And whoever may send
 dead letters back may send any task that some queue carries: operators may, publishers to their queues only.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleet.model import BrokerUser, Fleet, Host, Profile
 from fleet.routes import (
@@ -20,7 +22,6 @@ from fleet.routes import (
     JOURNAL_EXCHANGE,
     JOURNAL_STREAM,
     TASK_EXCHANGE,
-    BrokerQueue,
     audit_key,
     broker_queues,
     worker_queues,
@@ -36,6 +37,8 @@ MONITOR = "monitor"
 #: exchange of Celery's remote control, and the one that its replies pass through
 PIDBOX = literal("celery.pidbox")
 PIDBOX_REPLIES = literal("reply.celery.pidbox")
+#: exchanges that workers send tasks, later attempts, outcomes and dead letters to
+SENDS_TO = (TASK_EXCHANGE, DELAY_EXCHANGE, JOURNAL_EXCHANGE, DEAD_LETTER_EXCHANGE)
 #: the host in the name of a worker's mailbox, where it may be any
 ANY_HOST = "[^@]+"
 #: the mailbox of one who asks
@@ -54,16 +57,25 @@ class Grant:
 
 def worker(fleet: Fleet, user: str) -> Grant:
     """Consume all of the fleet's queues, retry into them, report; declare nothing but mailboxes."""
-    names_of_hosts = [host.name for host in fleet.hosts]
-    return _worker_grant(fleet, user, broker_queues(fleet), reports_as=names_of_hosts, mailbox=ANY_HOST)
+    queues = [queue.name for queue in broker_queues(fleet)]
+    consumes = _consumes(fleet, user, queues, on=ANY_HOST)
+    sends = _sends(fleet, user, queues, reports_as=[host.name for host in fleet.hosts])
+    writes = exactly(PIDBOX_REPLIES, _mailbox(ANY_HOST), *map(literal, SENDS_TO))
+    return replace(sends, permission=replace(consumes.permission, write=writes))
 
 
 def host(fleet: Fleet, host: Host) -> Grant:
-    """Do what the workers of one host do, with their queues, their mailboxes and outcomes of this host."""
-    found = (worker_queues(fleet, worker.name, host.name) for worker in fleet.workers_on(host.name))
-    queues = [queue for queues in found for queue in queues]
-    user = fleet.broker.host_user(host.name)
-    return _worker_grant(fleet, user, queues, reports_as=[host.name], mailbox=literal(host.name))
+    """Consume what the workers of one host serve, and answer commands; send nothing but answers.
+
+    Whoever may declare a mailbox may declare an exchange of its name, too, and bind any exchange that it may
+    write to behind that: past all topic permissions. So what sends for this host is another user.
+    """
+    return _consumes(fleet, fleet.broker.host_user(host.name), _served(fleet, host), on=literal(host.name))
+
+
+def host_sender(fleet: Fleet, host: Host) -> Grant:
+    """Send to the queues that the workers of one host serve, dead letters, and outcomes of this host."""
+    return _sends(fleet, fleet.broker.host_sender(host.name), _served(fleet, host), reports_as=[host.name])
 
 
 def hosts_with_users(fleet: Fleet) -> tuple[Host, ...]:
@@ -73,12 +85,30 @@ def hosts_with_users(fleet: Fleet) -> tuple[Host, ...]:
     return tuple(host for host in fleet.hosts if fleet.workers_on(host.name))
 
 
-def _worker_grant(
-    fleet: Fleet, user: str, queues: Iterable[BrokerQueue], *, reports_as: Iterable[str], mailbox: str
-) -> Grant:
-    served = {queue.name for queue in queues}
-    own = f"[^@]+@{mailbox}[.]celery[.]pidbox"
-    writes = (DELAY_EXCHANGE, TASK_EXCHANGE, JOURNAL_EXCHANGE, DEAD_LETTER_EXCHANGE)
+def _served(fleet: Fleet, host: Host) -> list[str]:
+    found = (worker_queues(fleet, worker.name, host.name) for worker in fleet.workers_on(host.name))
+    return list(dict.fromkeys(queue.name for queues in found for queue in queues))
+
+
+def _consumes(fleet: Fleet, user: str, queues: Iterable[str], *, on: str) -> Grant:
+    own = _mailbox(on)
+    return Grant(
+        permission=Permission(
+            vhost=fleet.broker.vhost,
+            user=user,
+            configure=exactly(PIDBOX, PIDBOX_REPLIES, own),
+            write=exactly(PIDBOX_REPLIES, own),
+            read=exactly(PIDBOX, own, *map(literal, queues)),
+        )
+    )
+
+
+def _mailbox(host: str) -> str:
+    """Return the names of mailboxes of workers (``WORKER-SLOT@HOST``) on the hosts that ``host`` matches."""
+    return f"[^@]+@{host}[.]celery[.]pidbox"
+
+
+def _sends(fleet: Fleet, user: str, queues: Iterable[str], *, reports_as: Iterable[str]) -> Grant:
     journal = TopicPermission(
         vhost=fleet.broker.vhost,
         user=user,
@@ -90,11 +120,11 @@ def _worker_grant(
         permission=Permission(
             vhost=fleet.broker.vhost,
             user=user,
-            configure=exactly(PIDBOX, PIDBOX_REPLIES, own),
-            write=exactly(*map(literal, writes), PIDBOX_REPLIES, own),
-            read=exactly(PIDBOX, own, *map(literal, served)),
+            configure=NOTHING,
+            write=names(SENDS_TO),
+            read=NOTHING,
         ),
-        topic_permissions=(*_task_keys(fleet, user, served), journal),
+        topic_permissions=(*_task_keys(fleet, user, queues), journal),
     )
 
 

@@ -75,8 +75,9 @@ def desired_state(
 
 def declared_users(fleet: Fleet) -> tuple[str, ...]:
     """Return the names of the users that the fleet file declares, the fleet's own first."""
-    hosts = (fleet.broker.host_user(host.name) for host in roles.hosts_with_users(fleet))
-    return (fleet.broker.user, *hosts, *(user.name for user in fleet.broker.users))
+    hosts = [host.name for host in roles.hosts_with_users(fleet)]
+    consuming, sending = map(fleet.broker.host_user, hosts), map(fleet.broker.host_sender, hosts)
+    return (fleet.broker.user, *consuming, *sending, *(user.name for user in fleet.broker.users))
 
 
 def ownership_mark(fleet: Fleet) -> str:
@@ -101,7 +102,9 @@ def _users(fleet: Fleet, passwords: Mapping[str, Secret]) -> Iterator[User]:
 def _grants(fleet: Fleet) -> Iterator[roles.Grant]:
     broker = fleet.broker
     yield _main_grant(fleet)
-    yield from (roles.host(fleet, host) for host in roles.hosts_with_users(fleet))
+    for host in roles.hosts_with_users(fleet):
+        yield roles.host(fleet, host)
+        yield roles.host_sender(fleet, host)
     yield from (roles.further(fleet, user) for user in broker.users)
     # An administrator needs a permission, too, to delete through the HTTP API; whoever creates a vhost there
     # gets this one silently, so it is declared instead.

@@ -10,7 +10,7 @@ CONSUMER_TIMEOUT_SINCE = (3, 12)
 
 
 class Profile(StrEnum):
-    """How much the fleet's broker user may do, and whether each host has a user of its own."""
+    """How much the fleet's broker user may do, and whether each host has users of its own."""
 
     LEAST_PRIVILEGE = "least-privilege"
     PER_HOST = "per-host"
@@ -95,5 +95,9 @@ class Broker:
     result_password: SecretRef | None = None
 
     def host_user(self, host: str) -> str:
-        """Return the user as whom the workers of ``host`` log in."""
+        """Return the user as whom the workers of ``host`` consume and are controlled."""
         return f"{self.user}-{host}" if self.profile is Profile.PER_HOST else self.user
+
+    def host_sender(self, host: str) -> str:
+        """Return the user as whom the workers of ``host`` send: no name of a host holds an underscore."""
+        return f"{self.host_user(host)}_send" if self.profile is Profile.PER_HOST else self.user

@@ -20,7 +20,7 @@ class Host:
     #: DNS name or IP address; the name itself where the file gives none
     address: str
     labels: tuple[str, ...] = ()
-    #: profile ``per-host`` only: the password of this host's own broker user
+    #: profile ``per-host`` only: the password of this host's own broker users
     password: SecretRef | None = None
 
     def matches(self, pattern: str) -> bool:

@@ -94,7 +94,8 @@ def _passwords(fleet: Fleet, environ: Mapping[str, str]) -> dict[str, Secret]:
     found.update({user.name: resolve(user.password, environ=environ) for user in broker.users})
     for host in hosts_with_users(fleet):
         if host.password is not None:
-            found[broker.host_user(host.name)] = resolve(host.password, environ=environ)
+            secret = resolve(host.password, environ=environ)
+            found |= dict.fromkeys((broker.host_user(host.name), broker.host_sender(host.name)), secret)
     return found
 
 

@@ -82,16 +82,17 @@ class WorkerContext:
         """Return the fleet file's queues that this worker serves."""
         return tuple(queue for queue in self.fleet.queues if queue.name in self.worker.queues)
 
-    def target(self, purpose: str) -> Target:
+    def target(self, purpose: str, *, sends: bool = False) -> Target:
         """Return where and as whom this worker connects for ``purpose``, which the broker shows."""
-        return Target(broker=self.fleet.broker, login=self.login(), name=f"{self.node_name} {purpose}")
+        login = self.login(sends=sends)
+        return Target(broker=self.fleet.broker, login=login, name=f"{self.node_name} {purpose}")
 
-    def login(self) -> Login:
-        """Return as whom this worker logs in; the password is read anew each time.
+    def login(self, *, sends: bool = False) -> Login:
+        """Return as whom this worker consumes, or ``sends``; the password is read anew each time.
 
         Raises SecretMissing when the password is not there.
         """
-        return host_login(self.fleet, self.host, environ=self.environ)
+        return host_login(self.fleet, self.host, sends=sends, environ=self.environ)
 
 
 def worker_context(

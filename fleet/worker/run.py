@@ -84,7 +84,7 @@ def run_worker(context: WorkerContext, options: WorkerOptions) -> int:
 def _journal(context: WorkerContext) -> JournalWriter | None:
     if context.is_redis:
         return None
-    login = context.login()
+    login = context.login(sends=True)
     return JournalWriter(context.fleet, context.host, login.password, user=login.user)
 
 

@@ -84,8 +84,7 @@ def _check_apart(draft: Draft) -> None:
     others |= {broker.management.user} if broker.management else set()
     owners: dict[object, str] = {broker.password: f"user `{broker.user}`"}
     for host in fleet.hosts:
-        user = broker.host_user(host.name)
-        if user in others:
+        for user in sorted({broker.host_user(host.name), broker.host_sender(host.name)} & others):
             draft.problems.add(("hosts", host.name), f"its broker user `{user}` has another role already")
         me = f"host `{host.name}`"
         owner = owners.setdefault(host.password, me) if host.password else me

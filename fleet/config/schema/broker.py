@@ -58,7 +58,7 @@ class BrokerTable(Table):
     password: Reference | None = None
     """Its password; RabbitMQ needs one."""
     profile: Profile = Field(default=Profile.LEAST_PRIVILEGE, strict=False)
-    """The fleet's own user may do what workers need, or everything; or each host has a user of its own."""
+    """The fleet's own user may do what workers need, or everything; or each host has users of its own."""
     host_password: Line | None = None
     """With `per-host`: where each host's password is, such as `file:/etc/fleet/{host}.password`."""
     tls: TlsTable | None = None

@@ -20,7 +20,7 @@ class HostTable(Table):
     labels: list[Name] = Field(default=[])
     """Labels, used as `@label` wherever hosts are named."""
     password: Reference | None = None
-    """With the profile `per-host`: the password of this host's broker user; `host_password` when left out."""
+    """With `per-host`: the password of this host's broker users; `host_password` when left out."""
 
 
 class QueueTable(Table):

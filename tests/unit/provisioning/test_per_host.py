@@ -13,8 +13,10 @@ from fleet.topology import declared_users, desired_state, ownership_mark
 from fleet.worker.context import worker_context
 from fleet.worker.settings import worker_settings
 from provisioning.broker.operations import (
+    BindExchange,
     BindQueue,
     Consume,
+    DeclareExchange,
     DeclareQueue,
     DeleteQueue,
     Operation,
@@ -70,7 +72,11 @@ def publishes(queue: str) -> tuple[Operation, ...]:
     )
 
 
-#: what a stolen user of alpha would be used for
+def own_exchange(host: str) -> str:
+    return f"any@{host}.celery.pidbox"
+
+
+#: what the stolen password of alpha would be used for
 FOREIGN: tuple[Operation, ...] = (
     *publishes("fleet.backup.beta"),
     *publishes("fleet.email"),
@@ -82,6 +88,10 @@ FOREIGN: tuple[Operation, ...] = (
     DeclareQueue(queue=mailbox("beta")),
     BindQueue(queue=mailbox("beta"), exchange="celery.pidbox"),
     BindQueue(queue=mailbox("alpha"), exchange="fleet.tasks", key="#"),
+    BindExchange(destination="fleet.tasks", source=own_exchange("alpha")),
+    BindExchange(destination="celery_delayed_27", source=own_exchange("alpha")),
+    DeclareExchange(exchange=own_exchange("alpha"), alternate_exchange="fleet.tasks"),
+    DeclareQueue(queue=mailbox("alpha"), dead_letter_exchange="fleet.tasks"),
     Publish(exchange="fleet.journal", key="beta"),
     Publish(exchange="", key="fleet.backup.beta"),
     Publish(exchange="celery.pidbox"),
@@ -90,23 +100,30 @@ FOREIGN: tuple[Operation, ...] = (
 )
 
 
-def test_the_user_of_a_host_reaches_nothing_that_is_another_hosts(fleet: Fleet) -> None:
-    alpha = rights(fleet, "celery-alpha")
-    assert [operation for operation in FOREIGN if alpha.allows(operation)] == []
+def test_the_users_of_a_host_reach_nothing_that_is_another_hosts(fleet: Fleet) -> None:
+    for user in ("celery-alpha", "celery-alpha_send"):
+        alpha = rights(fleet, user)
+        assert [operation for operation in FOREIGN if alpha.allows(operation)] == []
 
 
-def test_the_user_of_a_host_may_do_what_its_workers_do(fleet: Fleet) -> None:
+def test_the_users_of_a_host_may_do_what_its_workers_do(fleet: Fleet) -> None:
     alpha, gamma = rights(fleet, "celery-alpha"), rights(fleet, "celery-gamma.example.org")
-    own: tuple[Operation, ...] = (
-        *publishes("fleet.backup.alpha"),
+    consuming: tuple[Operation, ...] = (
         Consume(queue="fleet.backup.alpha"),
         Consume(queue=mailbox("alpha")),
         DeclareQueue(queue=mailbox("alpha")),
         BindQueue(queue=mailbox("alpha"), exchange="celery.pidbox"),
+    )
+    sending: tuple[Operation, ...] = (
+        *publishes("fleet.backup.alpha"),
         Publish(exchange="fleet.journal", key="alpha"),
         Publish(exchange="fleet.dead", key="fleet.backup.dlq"),
     )
-    assert [operation for operation in own if not alpha.allows(operation)] == []
+    assert [operation for operation in consuming if not alpha.allows(operation)] == []
+    sender = rights(fleet, "celery-alpha_send")
+    assert [operation for operation in sending if not sender.allows(operation)] == []
+    assert [operation for operation in consuming if sender.allows(operation)] == []
+    assert [operation for operation in sending if alpha.allows(operation)] == []
     assert gamma.allows(Consume(queue="fleet.email"))
     assert not gamma.allows(Consume(queue="fleet.backup.gamma.example.org"))
     assert not gamma.allows(DeclareQueue(queue=mailbox("gammaXexample.org")))
@@ -120,12 +137,15 @@ def test_the_fleets_own_user_only_sends(fleet: Fleet) -> None:
     assert not main.allows(DeclareQueue(queue=mailbox("alpha")))
 
 
-def test_each_host_that_runs_a_worker_has_a_user_of_its_own_and_it_can_be_pruned(fleet: Fleet) -> None:
+def test_each_host_that_runs_a_worker_has_users_of_its_own_and_they_can_be_pruned(fleet: Fleet) -> None:
     assert declared_users(fleet) == (
         "celery",
         "celery-alpha",
         "celery-beta",
         "celery-gamma.example.org",
+        "celery-alpha_send",
+        "celery-beta_send",
+        "celery-gamma.example.org_send",
         "prometheus",
     )
     tags = {user.name: user.tags for user in desired_state(fleet, {}).users}
@@ -135,19 +155,16 @@ def test_each_host_that_runs_a_worker_has_a_user_of_its_own_and_it_can_be_pruned
 
 def test_every_user_has_the_password_of_its_host(fleet: Fleet) -> None:
     found = {user: secret.reveal() for user, secret in _passwords(fleet, ENVIRON).items()}
-    assert found == {
-        "celery": "p",
-        "prometheus": "p",
-        "celery-alpha": "a",
-        "celery-beta": "b",
-        "celery-gamma.example.org": "g",
-    }
+    of_hosts = {"alpha": "a", "beta": "b", "gamma.example.org": "g"}
+    both = {f"celery-{host}{end}": secret for host, secret in of_hosts.items() for end in ("", "_send")}
+    assert found == {"celery": "p", "prometheus": "p"} | both
 
 
 def test_a_worker_logs_in_as_its_host_and_needs_no_other_password(fleet: Fleet) -> None:
     context = worker_context(fleet, host="alpha", worker="backup", environ={"P_alpha": "a"})
     login = context.login()
     assert (login.user, login.password and login.password.reveal()) == ("celery-alpha", "a")
+    assert context.target("tasks", sends=True).login.user == "celery-alpha_send"
     (urls,) = [setting.value for setting in worker_settings(context) if setting.name == "broker_url"]
     assert urls == ["amqp://celery-alpha@mq1:5672/celery"]
     with pytest.raises(SecretMissing, match="`P_beta` is not set"):
