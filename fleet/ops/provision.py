@@ -51,7 +51,7 @@ def plan_broker(
     if not needs_provisioning(fleet):
         raise UsageError(f"{fleet.source}: Redis has no vhosts, users or queues to provision")
     passwords = _passwords(fleet, environ)
-    name, opened = _open(fleet, environ, door)
+    name, opened = open_door(fleet, environ, door)
     seen = opened.observe()
     desired = desired_state(fleet, passwords, broker_version=seen.version)
     refuse_protected(desired)
@@ -99,7 +99,13 @@ def _passwords(fleet: Fleet, environ: Mapping[str, str]) -> dict[str, Secret]:
     return found
 
 
-def _open(fleet: Fleet, environ: Mapping[str, str], wanted: DoorName | None) -> tuple[DoorName, Door]:
+def open_door(
+    fleet: Fleet, environ: Mapping[str, str], wanted: DoorName | None = None
+) -> tuple[DoorName, Door]:
+    """Return the door that is wanted, or the first that the fleet file describes; nothing is asked yet.
+
+    Raises UsageError where it describes none, SecretMissing.
+    """
     management, command = fleet.broker.management, fleet.broker.rabbitmqctl
     if management and wanted in (None, DoorName.HTTP):
         password = resolve(management.password, environ=environ)

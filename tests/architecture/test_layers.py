@@ -19,6 +19,7 @@ LAYERS = {
     "fleet.routes": 1,
     "fleet.roles": 1,
     "fleet.topology": 1,
+    "fleet.rights": 1,
     "fleet.schedule": 1,
     "fleet.backup": 1,
     "fleet.mail": 1,
