@@ -2,17 +2,15 @@
 
 import random
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import amqp
 import pytest
 import requests
-from amqp.exceptions import AccessRefused, ChannelError
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -36,8 +34,8 @@ from provisioning.broker.operations import (
 from provisioning.broker.simulator import Rights
 from provisioning.broker.state import State
 from tests.broker import BrokerNode
+from tests.broker_attempts import Client
 
-Attempt = Callable[[amqp.Channel], object]
 EXCHANGES = {"tasks.all": "topic", "logs.all": "topic", "tasks.direct": "direct", "celery.pidbox": "fanout"}
 QUEUES = ("tasks.mail", "tasks.backup.h1", "worker@h1.celery.pidbox")
 #: never there, unless an attempt makes it
@@ -71,26 +69,18 @@ class World:
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
-    @contextmanager
-    def channel(self, user: str, password: str) -> Iterator[amqp.Channel]:
-        connection = amqp.Connection(
-            host=self.node.url.removeprefix("amqp://"),
-            userid=user,
-            password=password,
-            virtual_host=self.vhost,
-            confirm_publish=True,
-            read_timeout=20,
-        )
-        connection.connect()
-        try:
-            yield connection.channel()
-        finally:
-            with suppress(ChannelError, OSError):
-                connection.close()
+    @property
+    def client(self) -> Client:
+        return Client(node=self.node, vhost=self.vhost, user=self.user, password=self.password)
+
+    @property
+    def admin(self) -> Client:
+        password = self.node.admin_password.reveal()
+        return Client(node=self.node, vhost=self.vhost, user=self.node.admin_user, password=password)
 
     def furnish(self) -> None:
         """Make what is to be there, and remove what is not."""
-        with self.channel(self.node.admin_user, self.node.admin_password.reveal()) as admin:
+        with self.admin.channel() as admin:
             for name, kind in EXCHANGES.items():
                 admin.exchange_declare(name, kind, durable=True, auto_delete=False)
             for name in QUEUES:
@@ -126,79 +116,6 @@ class World:
             queues=self.state.queues,
         )
         return Rights.of(told, self.user, self.vhost, version=self.version)
-
-    def says(self, operation: Operation) -> bool:
-        """Tell whether the broker lets the user do it; whatever else it complains of is no refusal."""
-        answers = {self._lets(attempt) for attempt in attempts(operation)}
-        assert len(answers) == 1, operation
-        (answer,) = answers
-        return answer
-
-    def _lets(self, attempt: Attempt) -> bool:
-        with self.channel(self.user, self.password) as channel:
-            try:
-                attempt(channel)
-            except AccessRefused:
-                return False
-            except ChannelError:
-                pass
-        return True
-
-
-def attempts(operation: Operation) -> Iterator[Attempt]:
-    """Yield each way of asking the broker for it."""
-    if isinstance(operation, Publish | Consume | Purge):
-        return _of_messages(operation)
-    if isinstance(operation, BindQueue | BindExchange):
-        return _of_bindings(operation)
-    assert isinstance(operation, DeclareQueue | DeclareExchange | DeleteQueue | DeleteExchange)
-    return _of_objects(operation)
-
-
-def _of_messages(operation: Publish | Consume | Purge) -> Iterator[Attempt]:
-    match operation:
-        case Publish(exchange=exchange, key=key, copies=copies):
-            headers = {"application_headers": {"CC": list(copies)}} if copies else {}
-            yield lambda c: c.basic_publish(amqp.Message("x", **headers), exchange=exchange, routing_key=key)
-        case Consume(queue=queue):
-            if queue != DIRECT_REPLY:
-                yield partial(amqp.Channel.basic_get, queue=queue, no_ack=True)
-            yield partial(amqp.Channel.basic_consume, queue=queue, no_ack=True)
-        case Purge(queue=queue):
-            yield partial(amqp.Channel.queue_purge, queue=queue)
-
-
-def _of_bindings(operation: BindQueue | BindExchange) -> Iterator[Attempt]:
-    if isinstance(operation, BindQueue):
-        bound = {"queue": operation.queue, "exchange": operation.exchange, "routing_key": operation.key}
-        yield partial(amqp.Channel.queue_bind, **bound)
-        yield partial(amqp.Channel.queue_unbind, **bound)
-    else:
-        bound = {"destination": operation.destination, "source": operation.source}
-        yield partial(amqp.Channel.exchange_bind, routing_key=operation.key, **bound)
-        yield partial(amqp.Channel.exchange_unbind, routing_key=operation.key, **bound)
-
-
-def _of_objects(
-    operation: DeclareQueue | DeclareExchange | DeleteQueue | DeleteExchange,
-) -> Iterator[Attempt]:
-    match operation:
-        case DeclareQueue(queue=queue, passive=passive, dead_letter_exchange=dead):
-            arguments = {} if dead is None else {"x-dead-letter-exchange": dead}
-            options = {"durable": not passive and bool(queue), "exclusive": not queue, "arguments": arguments}
-            yield lambda c: c.queue_declare(queue, passive=passive, auto_delete=False, **options)
-        case DeclareExchange(exchange=exchange, passive=passive, alternate_exchange=alternate):
-            arguments = {} if alternate is None else {"alternate-exchange": alternate}
-            kind = EXCHANGES.get(
-                exchange, exchange.removeprefix("amq.") if exchange in THEIRS[:2] else "topic"
-            )
-            yield lambda c: c.exchange_declare(
-                exchange, kind, passive=passive, durable=True, auto_delete=False, arguments=arguments
-            )
-        case DeleteQueue(queue=queue):
-            yield partial(amqp.Channel.queue_delete, queue=queue)
-        case DeleteExchange(exchange=exchange):
-            yield partial(amqp.Channel.exchange_delete, exchange=exchange)
 
 
 def changes(operation: Operation) -> bool:
@@ -327,7 +244,7 @@ def test_the_broker_says_what_the_simulator_says(world: World) -> None:
         )
         rights = world.grant(permission, topics)
         for operation in wanted:
-            verdict, answer = rights.judge(operation), world.says(operation)
+            verdict, answer = rights.judge(operation), world.client.may(operation)
             if changes(operation):
                 world.furnish()
             assert verdict.allowed == answer, (operation, verdict.reason, permission, topics)
@@ -343,7 +260,7 @@ def test_the_broker_says_what_the_simulator_says(world: World) -> None:
 def test_a_user_without_a_permission_cannot_open_the_vhost(world: World) -> None:
     rights = Rights.of(world.state, world.user, world.vhost, version=world.version)
     assert not rights.judge(DeclareQueue(queue="tasks.mail", passive=True)).allowed
-    with pytest.raises(amqp.NotAllowed), world.channel(world.user, world.password):
+    with pytest.raises(amqp.NotAllowed), world.client.channel():
         pass
 
 
