@@ -58,7 +58,7 @@ def explain(fleet: Fleet, state: State, user: str, *, version: tuple[int, ...] =
         vhost=vhost,
         tags=tags,
         permission=rights.permission,
-        topic_permissions=tuple(rights.topic_permissions.values()),
+        topic_permissions=tuple(row for _, row in sorted(rights.topic_permissions.items())),
         can=tuple(can),
         cannot=tuple(cannot),
     )
