@@ -19,7 +19,9 @@ _PROVISION = "run `fleet provision broker --check` to see what is missing"
 def _dead_letters(facts: Facts) -> Iterator[Verdict]:
     state = facts.state or State()
     ours = {queue.name for queue in broker_queues(facts.fleet)}
-    here = [queue for queue in state.queues if queue.vhost == facts.vhost]
+    here = sorted(
+        (queue for queue in state.queues if queue.vhost == facts.vhost), key=lambda queue: queue.name
+    )
     problems = [verdict for queue in here if (verdict := _verdict(queue, state, ours))]
     yield from problems
     if not problems:
