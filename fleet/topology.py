@@ -22,7 +22,7 @@ from fleet.routes import (
 from fleet.secrets import Secret
 from provisioning.broker.objects import Binding, Exchange, Policy, User, Vhost
 from provisioning.broker.objects import Queue as DeclaredQueue
-from provisioning.broker.passwords import Password
+from provisioning.broker.passwords import Password, PasswordHash
 from provisioning.broker.permissions import names
 from provisioning.broker.resource import Arguments
 from provisioning.broker.state import State
@@ -46,9 +46,11 @@ CELERYS_OWN = ("^celeryev", "celery[.]pidbox$")
 
 
 def desired_state(
-    fleet: Fleet, passwords: Mapping[str, Secret], *, broker_version: tuple[int, ...] = ()
+    fleet: Fleet, passwords: Mapping[str, Secret | PasswordHash], *, broker_version: tuple[int, ...] = ()
 ) -> State:
     """Return all that the broker must hold; ``passwords`` are those of ``declared_users``, by user name.
+
+    A user without one keeps the password that the broker has.
 
     ``broker_version`` decides which policy keys exist; unknown means the oldest that is supported.
     Raises UsageError when two things of the fleet would share a name in the broker.
@@ -78,10 +80,15 @@ def declared_users(fleet: Fleet) -> tuple[str, ...]:
 
 def ownership_mark(fleet: Fleet) -> str:
     """Return the tag that marks this fleet's users, so that pruning deletes no one else's."""
-    return f"fleet:{fleet.broker.vhost}"
+    return mark_of(fleet.broker.vhost)
 
 
-def _users(fleet: Fleet, passwords: Mapping[str, Secret]) -> Iterator[User]:
+def mark_of(vhost: str) -> str:
+    """Return the tag that marks the users of the fleet in ``vhost``."""
+    return f"fleet:{vhost}"
+
+
+def _users(fleet: Fleet, passwords: Mapping[str, Secret | PasswordHash]) -> Iterator[User]:
     is_open = fleet.broker.profile is Profile.OPEN
     mark = ownership_mark(fleet)
     for name in declared_users(fleet):
@@ -89,7 +96,7 @@ def _users(fleet: Fleet, passwords: Mapping[str, Secret]) -> Iterator[User]:
         yield User(
             name=name,
             tags=("administrator", mark) if is_open and name == fleet.broker.user else (mark,),
-            password=Password(secret.reveal()) if secret else None,
+            password=Password(secret.reveal()) if isinstance(secret, Secret) else secret,
         )
 
 

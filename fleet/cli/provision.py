@@ -5,6 +5,7 @@ import time
 
 import click
 
+from fleet.cli.adopt import adopt
 from fleet.cli.context import Invocation, emit_json, json_option, pass_invocation, say
 from fleet.errors import FleetError, PartlyDone, ProblemsFound, UsageError
 from fleet.ops.provision import (
@@ -34,6 +35,9 @@ examples:
 @click.group(epilog="Start with `fleet provision broker --check`.")
 def provision() -> None:
     """Make the broker match the fleet file."""
+
+
+provision.add_command(adopt)
 
 
 @provision.command(epilog=EXAMPLES)

@@ -66,6 +66,8 @@ class BrokerUser:
     #: deal with dead letters
     role: str
     password: SecretRef
+    #: the hash of that password as the broker keeps it; provisioning then needs no password
+    password_hash: SecretRef | None = None
     #: publisher only: names of queues it may publish to
     queues: tuple[str, ...] = ()
 
@@ -80,6 +82,8 @@ class Broker:
     vhost: str = "celery"
     user: str = "celery"
     password: SecretRef | None = None
+    #: the hash of that password as the broker keeps it; provisioning then needs no password
+    password_hash: SecretRef | None = None
     profile: Profile = Profile.LEAST_PRIVILEGE
     tls: Tls | None = None
     management: Management | None = None

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fleet.adopt.hashes import read_hash
 from fleet.errors import UsageError
 from fleet.model import Broker, Fleet, Kind
 from fleet.secrets import Secret, resolve
 from fleet.topology import desired_state
 from provisioning.apply import Door, Report, apply, plan_against, refusals
 from provisioning.broker.management import ManagementDoor
+from provisioning.broker.passwords import PasswordHash
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.state import refuse_foreign, refuse_protected
 from provisioning.plan import Identity, Plan
@@ -82,15 +84,20 @@ def provision_broker(
     return apply_plan(plan_broker(fleet, environ, door=door, prune=prune), allow_replace=allow_replace)
 
 
-def _passwords(broker: Broker, environ: Mapping[str, str]) -> dict[str, Secret]:
+def _passwords(broker: Broker, environ: Mapping[str, str]) -> dict[str, Secret | PasswordHash]:
     if broker.password is None:
         raise UsageError(
             f"user `{broker.user}` has no password to be provisioned with",
             hint='set `password = "env:FLEET_BROKER_PASSWORD"` in [broker]',
         )
-    found = {broker.user: resolve(broker.password, environ=environ)}
-    found.update({user.name: resolve(user.password, environ=environ) for user in broker.users})
-    return found
+    declared = [(broker.user, broker.password, broker.password_hash)]
+    declared += [(user.name, user.password, user.password_hash) for user in broker.users]
+    return {
+        name: read_hash(resolve(kept, environ=environ).reveal(), user=name)
+        if kept
+        else resolve(password, environ=environ)
+        for name, password, kept in declared
+    }
 
 
 def _open(fleet: Fleet, environ: Mapping[str, str], wanted: DoorName | None) -> tuple[DoorName, Door]:

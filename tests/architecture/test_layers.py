@@ -16,6 +16,7 @@ LAYERS = {
     "fleet.model": 0,
     "fleet.secrets": 0,
     "fleet.config": 1,
+    "fleet.adopt": 1,
     "fleet.doctor": 1,
     "fleet.doctor.command": 2,
     "fleet.doctor.endpoints": 2,

@@ -40,6 +40,8 @@ class UserTable(Table):
     """What it may do: only enqueue, only read the journal, or control workers and deal with dead letters."""
     password: Reference
     """The user's password."""
+    password_hash: Reference | None = None
+    """Its hash, as RabbitMQ keeps it; provisioning then sets the hash, and needs no password."""
     queues: list[Word] = Field(default=[])
     """Publisher only: the queues it may publish to; all when left out."""
 
@@ -57,6 +59,8 @@ class BrokerTable(Table):
     """The fleet's own broker user; `celery` when left out."""
     password: Reference | None = None
     """Its password; RabbitMQ needs one."""
+    password_hash: Reference | None = None
+    """Hash of that password, as RabbitMQ keeps it; provisioning then sets the hash, and needs no password."""
     profile: Profile = Field(default=Profile.LEAST_PRIVILEGE, strict=False)
     """What the fleet's own user may do: what its workers need, or everything, as `administrator`."""
     tls: TlsTable | None = None
