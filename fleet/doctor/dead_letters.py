@@ -7,7 +7,7 @@ ever; with the other one it is lost.
 from collections.abc import Iterator
 
 from fleet.doctor.facts import Facts
-from fleet.doctor.finding import Check, Verdict, fail, ok, warn
+from fleet.doctor.finding import Check, Verdict, fail, ok, unknown, warn
 from fleet.doctor.policies import exists, leads_to, setting
 from fleet.routes import broker_queues
 from provisioning.broker.objects import Queue
@@ -24,7 +24,9 @@ def _dead_letters(facts: Facts) -> Iterator[Verdict]:
     )
     problems = [verdict for queue in here if (verdict := _verdict(queue, state, ours))]
     yield from problems
-    if not problems:
+    if not here:
+        yield unknown("no queue is there to look at", _PROVISION)
+    elif not problems:
         routed = [queue for queue in here if setting(queue, state, "dead-letter-exchange") is not None]
         yield ok(f"{len(routed)} queues give up messages, and all of those arrive in a queue")
 

@@ -1,7 +1,9 @@
 """Who may do more in the fleet's vhost than is good?
 
-Three rights reach far: to write to the default exchange is to write into every queue, to write to Celery's
-``celery.pidbox`` is to command every worker (``shutdown``, too), and to configure a queue is to delete it.
+Some rights reach far: to write to the default exchange is to write into every queue, to write to Celery's
+``celery.pidbox`` is to command every worker (``shutdown``, too), to configure a queue is to delete it, to
+read from it is to take tasks away, and to write to a topic exchange without a topic permission is to use
+every key: https://www.rabbitmq.com/docs/access-control
 """
 
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from collections.abc import Iterator
 from fleet.doctor.facts import Facts
 from fleet.doctor.finding import Check, Verdict, fail, ok, warn
 from fleet.doctor.policies import matches
-from fleet.model import Fleet, Profile
+from fleet.model import Profile
 from fleet.roles import OPERATOR
 from fleet.routes import TASK_EXCHANGE, broker_queues
 from provisioning.broker.objects import Permission, User
@@ -25,17 +27,17 @@ def _rights(facts: Facts) -> Iterator[Verdict]:
     state = facts.state or State()
     users = {user.name: user for user in state.users}
     rows = [row for row in state.permissions if row.vhost == facts.vhost]
-    verdicts = [v for row in rows for v in _row(row, users.get(row.user), facts.fleet)]
+    verdicts = [v for row in rows for v in _row(row, users.get(row.user), facts)]
     yield from verdicts
     if not verdicts:
         yield ok(f"none of {len(rows)} users may do more than its role needs")
 
 
-def _row(row: Permission, user: User | None, fleet: Fleet) -> Iterator[Verdict]:
-    broker = fleet.broker
+def _row(row: Permission, user: User | None, facts: Facts) -> Iterator[Verdict]:
+    broker = facts.fleet.broker
     if broker.management and row.user == broker.management.user:
         return
-    powers = _powers(row, fleet)
+    powers = _powers(row, facts)
     is_declared = row.user in (broker.user, *(declared.name for declared in broker.users))
     if row.user == broker.user and broker.profile is Profile.OPEN:
         yield warn(
@@ -43,10 +45,10 @@ def _row(row: Permission, user: User | None, fleet: Fleet) -> Iterator[Verdict]:
             'set `profile = "least-privilege"` in [broker] where others depend on this broker',
         )
     elif powers and is_declared:
-        yield fail(f"user {row.user} {' and '.join(powers)}", "`fleet provision broker` takes that back")
+        yield fail(f"user {row.user} can {_and(powers)}", "`fleet provision broker` takes that back")
     elif powers:
         yield warn(
-            f"user {row.user}, whom the fleet file does not name, {' and '.join(powers)}",
+            f"user {row.user}, whom the fleet file does not name, can {_and(powers)}",
             f"`rabbitmqctl clear_permissions -p {row.vhost} {row.user}`, or declare it with a role",
         )
     elif is_declared and user and ADMINISTRATOR in user.tags:
@@ -56,19 +58,37 @@ def _row(row: Permission, user: User | None, fleet: Fleet) -> Iterator[Verdict]:
         )
 
 
-def _powers(row: Permission, fleet: Fleet) -> list[str]:
-    """Return what ``row`` lets its user do beyond any role, in words."""
-    role = next((user.role for user in fleet.broker.users if user.name == row.user), None)
-    found = []
-    if matches(row.write, DEFAULT_EXCHANGE):
-        found.append("can write into every queue")
-    if matches(row.write, PIDBOX) and role != OPERATOR:
-        found.append("can command and shut down every worker")
-    if matches(row.configure, TASK_EXCHANGE) or any(
-        matches(row.configure, queue.name) for queue in broker_queues(fleet)
-    ):
-        found.append("can delete queues and exchanges")
-    return found
+def _powers(row: Permission, facts: Facts) -> list[str]:
+    """Return what ``row`` lets its user do beyond its role, in words."""
+    broker = facts.fleet.broker
+    role = next((user.role for user in broker.users if user.name == row.user), None)
+    queues = [queue.name for queue in broker_queues(facts.fleet)]
+    every_task = allows(row.write, TASK_EXCHANGE) and not _has_keys(row, facts.state or State())
+    told = {
+        "write into every queue": allows(row.write, DEFAULT_EXCHANGE),
+        "send every task": every_task and not allows(row.write, DEFAULT_EXCHANGE),
+        "take tasks away": row.user != broker.user and any(allows(row.read, name) for name in queues),
+        "command and shut down every worker": role != OPERATOR and allows(row.write, PIDBOX),
+        "delete queues and exchanges": any(allows(row.configure, name) for name in (TASK_EXCHANGE, *queues)),
+    }
+    return [power for power, holds in told.items() if holds]
+
+
+def _has_keys(row: Permission, state: State) -> bool:
+    """Tell whether a topic permission limits the keys with which the user of ``row`` sends tasks."""
+    return any(
+        (topic.vhost, topic.user, topic.exchange) == (row.vhost, row.user, TASK_EXCHANGE)
+        for topic in state.topic_permissions
+    )
+
+
+def allows(expression: str, name: str) -> bool:
+    """Tell whether a permission's expression allows ``name``; an empty one allows nothing."""
+    return expression != "" and matches(expression, name)
+
+
+def _and(powers: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(powers[:-1]), powers[-1])))
 
 
 RIGHTS = Check(name="rights", about="may anybody do more than its role needs?", needs=("state",), run=_rights)

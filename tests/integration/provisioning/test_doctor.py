@@ -99,7 +99,8 @@ def told(site: Site, text: str) -> str:
     return text.format(vhost=site.vhost.name, user=site.vhost.user, observer=site.vhost.observer)
 
 
-POWERS = "can write into every queue and can command and shut down every worker and can delete queues"
+POWERS = "command and shut down every worker and delete queues and exchanges"
+STRANGER = "whom the fleet file does not name,"
 STAY = "they stay in the queue for ever"
 NO_KEY = f"fleet.dead by key `fleet.email.dlq`: {STAY}"
 GUEST = (
@@ -185,7 +186,16 @@ SPOILED: dict[str, tuple[Spoil, Spoil | None, str, str]] = {
         put("permissions/{vhost}/{user}", EVERYTHING),
         None,
         "rights",
-        f"fail: user {{user}} {POWERS} and exchanges",
+        f"fail: user {{user}} can write into every queue, {POWERS}",
+    ),
+    "a publisher that no key limits": (
+        both(
+            put("permissions/{vhost}/publisher-{vhost}", {"configure": "", "write": "^fleet", "read": ""}),
+            remove("topic-permissions/{vhost}/publisher-{vhost}"),
+        ),
+        None,
+        "rights",
+        "fail: user publisher-{vhost} can send every task",
     ),
     "an administrator": (
         put("users/{observer}", {"password": "not to be guessed", "tags": "administrator"}),
@@ -200,7 +210,7 @@ SPOILED: dict[str, tuple[Spoil, Spoil | None, str, str]] = {
         ),
         remove("users/stranger-{vhost}"),
         "rights",
-        f"warn: user stranger-{{vhost}}, whom the fleet file does not name, {POWERS} and exchanges",
+        f"warn: user stranger-{{vhost}}, {STRANGER} can write into every queue, take tasks away, {POWERS}",
     ),
     "a password like the name": (
         put("users/{user}", {"password": "celery", "tags": "fleet:{vhost}"}),

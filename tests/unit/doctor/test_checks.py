@@ -176,6 +176,11 @@ def test_dead_letters_that_lead_nowhere_fail_and_tell_what_becomes_of_them() -> 
     assert "its dead-letter exchange fleet.dead does not exist" in said(facts, "dead-letters")[0]
 
 
+def test_without_any_queue_nothing_is_said_to_be_well() -> None:
+    facts = with_state(sound(), queues=lambda _: [])
+    assert said(facts, "dead-letters") == ["unknown: no queue is there to look at"]
+
+
 def test_somebody_elses_lost_dead_letters_are_a_warning() -> None:
     arguments = Arguments({"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "nowhere"})
     extra = Queue(vhost="celery", name="other", type="classic", arguments=arguments)
@@ -281,20 +286,47 @@ def test_deprecated_features_are_told_by_what_uses_them() -> None:
     assert said(facts, "deprecated")[0].startswith("fail: mirroring does nothing in this version")
 
 
-def test_rights_that_no_role_needs_are_told_in_words() -> None:
-    def wide(user: str) -> Permission:
-        return Permission(vhost="celery", user=user, configure="", write=".*", read="")
+def row(user: str, **rights: str) -> Permission:
+    return Permission(vhost="celery", user=user, **{"configure": "^$", "write": "^$", "read": "^$", **rights})
 
-    def replaced(rows: tuple[Permission, ...]) -> list[Permission]:
-        return [*(row for row in rows if row.user != "celery"), wide("celery"), wide("stranger")]
 
-    told = said(with_state(sound(), permissions=replaced), "rights")
-    powers = "can write into every queue and can command and shut down every worker and can delete queues and"
-    assert [line[: line.index(" can")] for line in told] == [
-        "fail: user celery",
-        "warn: user stranger, whom the fleet file does not name,",
-    ]
-    assert powers in told[0]
+def with_row(permission: Permission) -> list[str]:
+    """Return what is said of the rights when one user has other ones; the level comes first."""
+    return said(
+        with_state(
+            sound(),
+            permissions=lambda all_: [
+                *(other for other in all_ if other.user != permission.user),
+                permission,
+            ],
+        ),
+        "rights",
+    )
+
+
+@pytest.mark.parametrize(
+    ("permission", "told"),
+    [
+        (
+            row("celery", write=".*"),
+            "fail: user celery can write into every queue and command and shut down every",
+        ),
+        (row("eyes", write="^fleet[.]tasks$"), "fail: user eyes can send every task"),
+        (row("eyes", read="^fleet[.]"), "fail: user eyes can take tasks away"),
+        (row("hands", write="^celery[.]pidbox$"), "ok: "),
+        (row("eyes", write="pidbox"), "fail: user eyes can command and shut down every worker"),
+        (row("hands", configure="^fleet"), "fail: user hands can delete queues and exchanges"),
+        (
+            row("stranger", write="", read=".*"),
+            "warn: user stranger, whom the fleet file does not name, can take tasks away",
+        ),
+        # The broker takes an empty expression for one that matches nothing.
+        (row("stranger", configure="", write="", read=""), "ok: "),
+        (row("admin", configure=".*", write=".*", read=".*"), "ok: "),
+    ],
+)
+def test_rights_that_no_role_needs_are_told_in_words(permission: Permission, told: str) -> None:
+    assert with_row(permission)[0].startswith(told)
 
 
 def test_an_administrator_among_the_fleets_users_fails_and_the_open_profile_warns() -> None:
