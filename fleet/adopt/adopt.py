@@ -27,7 +27,7 @@ from fleet.routes import TASK_EXCHANGE
 from fleet.topology import desired_state
 from provisioning.broker.objects import Vhost
 from provisioning.broker.passwords import PasswordHash
-from provisioning.broker.state import State
+from provisioning.broker.state import DEFAULT_VHOST, State
 from provisioning.plan import Plan, plan
 
 #: a file for questions about rights is made before the main user is known
@@ -96,6 +96,11 @@ def adopt(state: State, version: tuple[int, ...], wish: Wish) -> Adoption:
 
 def _recognize(state: State, wish: Wish) -> bool:
     """Return whether the vhost is a fleet's (else plain Celery's); raise where it is neither."""
+    if wish.vhost == DEFAULT_VHOST:
+        raise UsageError(
+            f"vhost `{DEFAULT_VHOST}` is the broker's own, which no fleet ever touches",
+            hint="a fleet needs a vhost of its own: `fleet init`, then `fleet provision broker`",
+        )
     if Vhost(name=wish.vhost) not in state.vhosts:
         known = ", ".join(f"`{vhost.name}`" for vhost in state.vhosts) or "none"
         raise UsageError(
@@ -191,6 +196,6 @@ def _parse(text: str, wish: Wish) -> Fleet:
         return parse(text, source="fleet.toml")
     except ConfigError as error:
         raise UsageError(
-            f"vhost `{wish.vhost}` holds what cannot stand in a fleet file:\n{error.message}",
-            hint="rename it, or write the file by hand: `fleet init`",
+            f"this cannot stand in a fleet file for vhost `{wish.vhost}`:\n{error.message}",
+            hint="give it in another form, or write the file by hand: `fleet init`",
         ) from error

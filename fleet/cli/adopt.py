@@ -4,7 +4,6 @@ import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import click
 
@@ -95,33 +94,20 @@ def adopt(
     cannot tell is marked in it; what a fleet file cannot express is listed, left alone and noted at its end.
     Passwords stay as they are: their hashes go into a file of their own.
     """
-    from fleet.adopt.adopt import Wish
     from fleet.cli.new_file import new_file
-    from fleet.ops.adopt import Source, adopt_broker
+    from fleet.ops.adopt import Source, adopt_broker, wish_of
 
     target = Path(inv.path)
     hidden = secrets or target.with_suffix(".env")
-    url = management or (None if definitions or rabbitmqctl else _USUAL_MANAGEMENT)
     source = Source(
         definitions=definitions,
         rabbitmqctl=tuple(shlex.split(rabbitmqctl or "")),
-        management_url=url,
+        management_url=management or (None if definitions or rabbitmqctl else _USUAL_MANAGEMENT),
         user=admin,
         password=admin_password,
         ca=ca,
     )
-    wish = Wish(
-        vhost=vhost,
-        nodes=nodes or (f"amqp://{_host(url)}:5672",),
-        source=source.name,
-        secrets=hidden.name,
-        user=user,
-        hosts=hosts,
-        management_url=url,
-        management_user=admin if url else None,
-        management_ca=ca,
-        rabbitmqctl=source.rabbitmqctl,
-    )
+    wish = wish_of(source, vhost=vhost, nodes=nodes, user=user, hosts=hosts, secrets=hidden.name)
     adoption = adopt_broker(source, wish, inv.environ())
     with new_file(target, option="--file") as file, new_file(hidden, option="--secrets") as kept:
         file.write(adoption.file)
@@ -129,11 +115,6 @@ def adopt(
     if as_json:
         emit_json(_record(adoption, target, hidden))
     _tell(adoption, target, hidden)
-
-
-def _host(url: str | None) -> str:
-    host = urlsplit(url or _USUAL_MANAGEMENT).hostname or "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
 
 
 def _record(adoption: "Adoption", target: Path, hidden: Path) -> dict[str, object]:

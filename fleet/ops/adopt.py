@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fleet.adopt.adopt import Adoption, Wish, adopt
 from fleet.errors import UsageError
@@ -33,6 +34,26 @@ class Source:
         if self.definitions:
             return f"behind {self.definitions.name}"
         return "seen by rabbitmqctl" if self.rabbitmqctl else f"at {self.management_url}"
+
+
+def wish_of(
+    source: Source, *, vhost: str, nodes: Sequence[str], user: str | None, hosts: Sequence[str], secrets: str
+) -> Wish:
+    """Return what the file is to be made of; without ``nodes``, the broker is where its management API is."""
+    host = urlsplit(source.management_url or "").hostname or "127.0.0.1"
+    address = f"[{host}]" if ":" in host else host
+    return Wish(
+        vhost=vhost,
+        nodes=nodes or (f"amqp://{address}:5672",),
+        source=source.name,
+        secrets=secrets,
+        user=user,
+        hosts=hosts,
+        management_url=source.management_url,
+        management_user=source.user if source.management_url else None,
+        management_ca=source.ca if source.management_url else None,
+        rabbitmqctl=source.rabbitmqctl,
+    )
 
 
 def adopt_broker(source: Source, wish: Wish, environ: Mapping[str, str]) -> Adoption:

@@ -60,7 +60,7 @@ def check_redis_keys(draft: Draft) -> None:
         if "visibility_timeout" in written:
             draft.problems.add(("broker", "visibility_timeout"), "applies to Redis only")
         return
-    for key in ("management", "rabbitmqctl", "users", "tls", "profile"):
+    for key in ("management", "rabbitmqctl", "users", "tls", "profile", "password_hash"):
         if key in written:
             draft.problems.add(("broker", key), "applies to RabbitMQ only, and the broker is Redis")
     for name, queue in draft.file.queues.items():

@@ -13,7 +13,6 @@ from fleet.adopt.hashes import read_hash, write_hash
 from fleet.adopt.names import listed
 from fleet.config.parse import parse
 from fleet.errors import UsageError
-from fleet.model import Kind
 from fleet.topology import declared_users, desired_state
 from provisioning.broker.objects import Binding, Exchange, Permission, Policy, Queue, User, Vhost
 from provisioning.broker.passwords import Password, PasswordHash
@@ -102,12 +101,32 @@ def test_a_provisioned_fleet_is_adopted_and_its_plan_is_empty(version: tuple[int
     } == {(q.name, q.per_host, q.delivery_limit, q.max_length, q.max_dead_letters) for q in original.queues}
 
 
-@given(document=documents(), version=st.sampled_from(VERSIONS), door=st.sampled_from(["http", "file"]))
+ROLES = st.one_of(
+    st.just({"role": "observer"}),
+    st.just({"role": "operator"}),
+    st.lists(st.sampled_from(["shop", "email"]), unique=True).map(
+        lambda queues: {"role": "publisher", "queues": queues}
+    ),
+)
+USERS = st.dictionaries(st.sampled_from(["a", "b-c", "b_c", "long-name"]), ROLES)
+
+
+@given(
+    document=documents(),
+    version=st.sampled_from(VERSIONS),
+    door=st.sampled_from(["http", "file"]),
+    users=USERS,
+    is_open=st.booleans(),
+)
 def test_whatever_fleet_was_provisioned_the_adopted_file_changes_nothing(
-    document: Document, version: tuple[int, ...], door: str
+    document: Document, version: tuple[int, ...], door: str, users: Document, *, is_open: bool
 ) -> None:
+    assume("redis" not in document["broker"].get("url", ""))
+    more = {name: user | {"password": "env:P"} for name, user in users.items()}
+    document["broker"] = document["broker"] | {"users": document["broker"].get("users", {}) | more}
+    if is_open:
+        document["broker"]["profile"] = "open"
     original = parse(to_toml(document), source="fleet.toml", plaintext_secrets=True)
-    assume(original.broker.kind is Kind.RABBITMQ)
     state = provisioned_from(document, version)
     broker = original.broker
     management = (
@@ -253,6 +272,8 @@ def test_a_vhost_that_is_nothing_like_a_fleet_is_refused() -> None:
     [
         ({"vhost": "sellery", "hosts": ("a",)}, "the broker has no vhost `sellery`"),
         ({}, "the broker does not tell which hosts run the workers"),
+        ({"vhost": "/", "hosts": ("a",)}, "vhost `/` is the broker's own"),
+        ({"nodes": ("nonsense",), "hosts": ("a",)}, "cannot stand in a fleet file"),
         ({"hosts": ("not a host",)}, "cannot stand in a fleet file"),
     ],
 )
