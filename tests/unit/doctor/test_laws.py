@@ -57,8 +57,9 @@ def test_every_check_answers_for_any_broker_and_says_it_on_one_line(state: State
 def test_what_was_not_seen_is_never_ok_where_it_is_needed(state: State, missing: set[str]) -> None:
     gone: dict[str, Any] = dict.fromkeys(missing)
     facts = replace(SOUND, **{"state": state, **gone})
+    findings = diagnose(facts)
     for check in CHECKS:
-        levels = {finding.level for finding in diagnose(facts) if finding.check == check.name}
+        levels = {finding.level for finding in findings if finding.check == check.name}
         if missing & set(check.needs):
             assert levels == {Level.UNKNOWN}
 
