@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fleet.errors import UsageError
-from fleet.model import Broker
+from fleet.model import Broker, Fleet
 from fleet.secrets import Secret, resolve
 
 OBSERVER = "observer"
@@ -33,6 +33,19 @@ def login_of(broker: Broker, user: str | None = None, *, environ: Mapping[str, s
             return Login(user=user, password=resolve(declared.password, environ=environ))
     known = ", ".join([broker.user, *(declared.name for declared in broker.users)])
     raise UsageError(f"the fleet file has no broker user `{user}`", hint=f"broker users: {known}")
+
+
+def host_login(fleet: Fleet, host: str, *, sends: bool = False, environ: Mapping[str, str]) -> Login:
+    """Return the login of the workers of ``host``: one of the host's own if it has any, else the main user's.
+
+    A host has two users with one password: ``sends`` means the one that sends, else the one that consumes.
+    Raises SecretMissing when the password is not there.
+    """
+    user, declared = fleet.broker.host_user(host), fleet.host(host)
+    if user == fleet.broker.user or declared is None or declared.password is None:
+        return login_of(fleet.broker, environ=environ)
+    user = fleet.broker.host_sender(host) if sends else user
+    return Login(user=user, password=resolve(declared.password, environ=environ))
 
 
 def observer_login(broker: Broker, *, environ: Mapping[str, str]) -> Login:

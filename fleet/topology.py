@@ -22,11 +22,13 @@ from fleet.routes import (
 from fleet.secrets import Secret
 from provisioning.broker.objects import Binding, Exchange, Policy, User, Vhost
 from provisioning.broker.objects import Queue as DeclaredQueue
-from provisioning.broker.passwords import Password
+from provisioning.broker.passwords import Password, PasswordHash
 from provisioning.broker.permissions import names
 from provisioning.broker.resource import Arguments
 from provisioning.broker.state import State
 
+#: how the names of the fleet's policies begin: what else is in its vhost is somebody else's
+POLICY_PREFIX = "fleet."
 #: priority of the fleet's policies: above a broker-wide default, below an operator's emergency policy
 POLICY_PRIORITY = 10
 #: first version that limits deliveries where no limit is set
@@ -41,14 +43,18 @@ JOURNAL_ARGUMENTS = Arguments(
         "x-stream-max-segment-size-bytes": 1_000_000,
     }
 )
+#: RabbitMQ's tag of who may look at everything that the management API shows
+MONITORING = "monitoring"
 #: Celery's own objects: workers and their questioners declare them, and they come and go
 CELERYS_OWN = ("^celeryev", "celery[.]pidbox$")
 
 
 def desired_state(
-    fleet: Fleet, passwords: Mapping[str, Secret], *, broker_version: tuple[int, ...] = ()
+    fleet: Fleet, passwords: Mapping[str, Secret | PasswordHash], *, broker_version: tuple[int, ...] = ()
 ) -> State:
     """Return all that the broker must hold; ``passwords`` are those of ``declared_users``, by user name.
+
+    A user without one keeps the password that the broker has.
 
     ``broker_version`` decides which policy keys exist; unknown means the oldest that is supported.
     Raises UsageError when two things of the fleet would share a name in the broker.
@@ -67,41 +73,65 @@ def desired_state(
         queues=tuple(_queues(fleet)),
         bindings=tuple(_bindings(fleet)),
         mark=ownership_mark(fleet),
+        policy_prefix=POLICY_PREFIX,
         keep=CELERYS_OWN,
     )
 
 
 def declared_users(fleet: Fleet) -> tuple[str, ...]:
     """Return the names of the users that the fleet file declares, the fleet's own first."""
-    return (fleet.broker.user, *(user.name for user in fleet.broker.users))
+    hosts = [host.name for host in roles.hosts_with_users(fleet)]
+    consuming, sending = map(fleet.broker.host_user, hosts), map(fleet.broker.host_sender, hosts)
+    return (fleet.broker.user, *consuming, *sending, *(user.name for user in fleet.broker.users))
 
 
 def ownership_mark(fleet: Fleet) -> str:
     """Return the tag that marks this fleet's users, so that pruning deletes no one else's."""
-    return f"fleet:{fleet.broker.vhost}"
+    return mark_of(fleet.broker.vhost)
 
 
-def _users(fleet: Fleet, passwords: Mapping[str, Secret]) -> Iterator[User]:
+def mark_of(vhost: str) -> str:
+    """Return the tag that marks the users of the fleet in ``vhost``."""
+    return f"fleet:{vhost}"
+
+
+def _users(fleet: Fleet, passwords: Mapping[str, Secret | PasswordHash]) -> Iterator[User]:
     is_open = fleet.broker.profile is Profile.OPEN
     mark = ownership_mark(fleet)
+    monitors = {user.name for user in fleet.broker.users if user.role == roles.MONITOR}
     for name in declared_users(fleet):
         secret = passwords.get(name)
+        of_role = (MONITORING,) if name in monitors else ()
         yield User(
             name=name,
-            tags=("administrator", mark) if is_open and name == fleet.broker.user else (mark,),
-            password=Password(secret.reveal()) if secret else None,
+            tags=("administrator", mark) if is_open and name == fleet.broker.user else (*of_role, mark),
+            password=Password(secret.reveal()) if isinstance(secret, Secret) else secret,
         )
 
 
 def _grants(fleet: Fleet) -> Iterator[roles.Grant]:
     broker = fleet.broker
-    is_open = broker.profile is Profile.OPEN
-    yield roles.everything(fleet, broker.user) if is_open else roles.worker(fleet, broker.user)
+    yield _main_grant(fleet)
+    for host in roles.hosts_with_users(fleet):
+        yield roles.host(fleet, host)
+        yield roles.host_sender(fleet, host)
     yield from (roles.further(fleet, user) for user in broker.users)
     # An administrator needs a permission, too, to delete through the HTTP API; whoever creates a vhost there
     # gets this one silently, so it is declared instead.
     if broker.management and broker.management.user not in declared_users(fleet):
         yield roles.everything(fleet, broker.management.user)
+
+
+def _main_grant(fleet: Fleet) -> roles.Grant:
+    user = fleet.broker.user
+    match fleet.broker.profile:
+        case Profile.OPEN:
+            return roles.everything(fleet, user)
+        case Profile.PER_HOST:
+            # Hosts have users of their own, so the fleet's only sends: for beat, and by hand.
+            return roles.publisher(fleet, user, ())
+        case Profile.LEAST_PRIVILEGE:
+            return roles.worker(fleet, user)
 
 
 def _exchanges(fleet: Fleet) -> Iterator[Exchange]:
@@ -162,7 +192,7 @@ def _policies(fleet: Fleet, version: tuple[int, ...]) -> Iterator[Policy]:
         carried = [carrier.name for carrier in broker_queues(fleet) if carrier.queue == queue.name]
         yield Policy(
             vhost=fleet.broker.vhost,
-            name=f"fleet.{queue.name}",
+            name=f"{POLICY_PREFIX}{queue.name}",
             pattern=names(carried),
             priority=POLICY_PRIORITY,
             definition=Arguments(_queue_settings(queue, version)),

@@ -1,4 +1,7 @@
-"""Plan and apply a definitions document, without any fleet: ``python -m provisioning plan desired.json``."""
+"""Plan and apply a definitions document, without any fleet: ``python -m provisioning plan desired.json``.
+
+Imports nothing of Celery or of a fleet. The file is described in docs/reference/desired-state.md.
+"""
 
 import dataclasses
 import json
@@ -15,10 +18,13 @@ import click
 
 from provisioning import errors, render
 from provisioning.apply import Door, Report, apply, plan_against, refusals
-from provisioning.broker.definitions import parse
+from provisioning.broker.desired import read
+from provisioning.broker.http_api import ClientCertificate
 from provisioning.broker.management import ManagementDoor
+from provisioning.broker.notes import notes
 from provisioning.broker.passwords import SALT_BYTES, Password
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
+from provisioning.broker.releases import refuse_unfit, settled
 from provisioning.broker.state import State, refuse_foreign, refuse_protected
 from provisioning.plan import Plan
 
@@ -35,24 +41,34 @@ class Request:
     desired: Path
     #: ``http`` or ``rabbitmqctl``
     door: str
-    url: str
+    #: base URLs of the management API, one for each node
+    url: tuple[str, ...]
     user: str
     password_file: Path | None
     ca: str | None
+    cert: str | None
+    key: str | None
     #: command line of rabbitmqctl
     rabbitmqctl: str
     mark: str | None
     keep: tuple[str, ...]
     prune: bool
     as_json: bool
-    replace: bool = False
+    allow_destructive: bool = False
+    close_connections: bool = False
     yes: bool = False
 
 
 OPTIONS = (
     click.argument("desired", type=click.Path(exists=True, dir_okay=False, path_type=Path)),
     click.option("--door", type=click.Choice(["http", "rabbitmqctl"]), default="http", show_default=True),
-    click.option("--url", default="http://127.0.0.1:15672", show_default=True, help="Management API."),
+    click.option(
+        "--url",
+        default=("http://127.0.0.1:15672",),
+        show_default=True,
+        multiple=True,
+        help="Management API; once for each node of a cluster, to be tried in turn.",
+    ),
     click.option("--user", default="guest", show_default=True, help="An administrator (HTTP door)."),
     click.option(
         "--password-file",
@@ -60,6 +76,8 @@ OPTIONS = (
         help="Where its password is; without it, the variable PROVISIONING_PASSWORD.",
     ),
     click.option("--ca", help="CA bundle that signed the API's certificate."),
+    click.option("--cert", help="Client certificate to show to the API, in PEM."),
+    click.option("--key", help="Its key, without a passphrase."),
     click.option("--rabbitmqctl", default="rabbitmqctl", show_default=True, help="Command to run."),
     click.option("--mark", help="Tag of users that are ours to prune."),
     click.option("--keep", multiple=True, help="Expression over names that are never pruned."),
@@ -91,31 +109,37 @@ def main() -> None:
 def plan_command(request: Request) -> int:
     """Show what would change: exit code 0 when nothing would, 4 otherwise."""
     door = _door(request)
-    planned = _plan(request, door)
-    _show(planned, door, as_json=request.as_json)
+    planned, told = _plan(request, door)
+    _show(planned, door, told, as_json=request.as_json)
     return PENDING if planned.changes else 0
 
 
 @main.command("apply")
-@click.option("--replace", is_flag=True, help="Delete and create again what cannot be changed in place.")
+@click.option("--allow-destructive", is_flag=True, help="Make changes that lose data or access, too.")
+@click.option("--close-connections", is_flag=True, help="End connections that keep rights taken away.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @takes_request
 def apply_command(request: Request) -> int:
     """Show what changes, ask, change it, and look again."""
     started = time.monotonic()
     door = _door(request)
-    planned = _plan(request, door)
-    _show(planned, door, as_json=False, err=request.as_json)
+    planned, told = _plan(request, door)
+    _show(planned, door, told, as_json=False, err=request.as_json)
     if planned.changes and not request.yes:
         if not sys.stdin.isatty():
             raise click.UsageError("stdin is no terminal to ask on; add --yes")
         if not click.confirm("apply?", err=True):
             raise errors.ProvisioningError("not confirmed; nothing was changed")
-    report = apply(planned, door, allow_replace=request.replace)
+    report = apply(
+        planned,
+        door,
+        allow_destructive=request.allow_destructive,
+        close_connections=request.close_connections,
+    )
     if request.as_json:
-        _print_json({**render.record(planned), "report": render.report_record(report)})
-    if told := render.report_text(report):
-        click.echo(told, err=True)
+        _print_json({**render.record(planned, notes=told), "report": render.report_record(report)})
+    if undone := render.report_text(report):
+        click.echo(undone, err=True)
     click.echo(render.outcome(report, seconds=time.monotonic() - started), err=True)
     return _exit_code(report)
 
@@ -136,30 +160,33 @@ def _exit_code(report: Report) -> int:
     return PARTLY if report.done else 1
 
 
-def _show(planned: Plan, door: Door, *, as_json: bool, err: bool = False) -> None:
+def _show(planned: Plan, door: Door, told: tuple[str, ...], *, as_json: bool, err: bool = False) -> None:
     refused = refusals(planned, door)
     if as_json:
-        _print_json(render.record(planned, refusals=refused))
-    elif told := render.text(planned, refusals=refused):
-        click.echo(told, err=err)
+        _print_json(render.record(planned, refusals=refused, notes=told))
+    elif shown := render.text(planned, refusals=refused, notes=told):
+        click.echo(shown, err=err)
 
 
 def _print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _plan(request: Request, door: Door) -> Plan:
-    desired, seen = _desired(request), door.observe()
+def _plan(request: Request, door: Door) -> tuple[Plan, tuple[str, ...]]:
+    asked, seen = _desired(request), door.observe()
+    desired = settled(asked, seen)
     refuse_foreign(desired, seen.resources)
-    return plan_against(desired, seen, door, prune=request.prune)
+    refuse_unfit(desired, seen)
+    return plan_against(desired, seen, door, prune=request.prune), notes(desired, seen.resources)
 
 
 def _desired(request: Request) -> State:
     try:
-        document = json.loads(request.desired.read_text(encoding="utf-8"))
+        text = request.desired.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise errors.MalformedDefinitions(f"{request.desired}: {error}") from error
-    state = dataclasses.replace(parse(document), mark=request.mark, keep=request.keep)
+    asked = read(text, source=str(request.desired))
+    state = dataclasses.replace(asked, mark=request.mark, keep=request.keep)
     refuse_protected(state)
     return state
 
@@ -167,8 +194,14 @@ def _desired(request: Request) -> State:
 def _door(request: Request) -> Door:
     if request.door == "rabbitmqctl":
         return RabbitmqctlDoor(shlex.split(request.rabbitmqctl))
+    if request.key and not request.cert:
+        raise click.UsageError("--key goes with --cert")
     return ManagementDoor(
-        request.url, user=request.user, password=_password(request.password_file), ca=request.ca
+        request.url,
+        user=request.user,
+        password=_password(request.password_file),
+        ca=request.ca,
+        certificate=ClientCertificate(certificate=request.cert, key=request.key) if request.cert else None,
     )
 
 

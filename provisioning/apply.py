@@ -4,13 +4,24 @@ What the plan says and nothing else: refuse if the world moved, stop at the firs
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol
 
 from provisioning import errors
-from provisioning.plan import Action, Change, Contents, Desired, Identity, Plan, Resource, plan
+from provisioning.moved import moved, named, remember
+from provisioning.plan import (
+    Action,
+    Change,
+    Connection,
+    Contents,
+    Desired,
+    Identity,
+    Plan,
+    Resource,
+    plan,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +51,12 @@ class Door(Protocol):
     def perform(self, batch: Sequence[Change]) -> None:
         """Make changes of one kind, in order; raises ProvisioningError at the first that fails."""
 
+    def connections(self, holders: Collection[tuple[str, str]]) -> Sequence[Connection]:
+        """Return the open connections of these pairs of user and vhost."""
+
+    def disconnect(self, connection: Connection) -> None:
+        """End a connection; one that has ended meanwhile is fine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -52,23 +69,34 @@ class Report:
     #: what a new plan would still change; None when the broker could not be observed any more
     left: tuple[Change, ...] | None
     error: errors.ProvisioningError | None = None
+    #: open connections that keep rights which were taken away
+    holding: tuple[Connection, ...] = ()
+    #: such connections that were ended
+    closed: tuple[Connection, ...] = ()
 
     @property
     def converged(self) -> bool:
-        """Whether the actual state is the desired one."""
-        return self.left == ()
+        """Whether the actual state is the desired one, and all that was asked for is done."""
+        return self.left == () and self.error is None
 
 
 def plan_against(desired: Desired, seen: Observation, door: Door, *, prune: bool = False) -> Plan:
-    """Plan on what ``door`` has seen, and look up what the queues hold that would be deleted."""
+    """Plan on what ``door`` has seen.
+
+    Looks up what the queues hold that would be deleted, and who is connected with rights that would shrink.
+    """
     drafted = plan(desired, seen.resources, prune=prune)
-    destroyed = _destroyed(drafted)
-    return replace(drafted, contents=door.contents(destroyed)) if destroyed else drafted
+    destroyed, holders = _destroyed(drafted), _holders(drafted, drafted.changes)
+    return replace(
+        drafted,
+        contents=door.contents(destroyed) if destroyed else {},
+        connections=tuple(door.connections(holders)) if holders else (),
+    )
 
 
 def refusals(planned: Plan, door: Door) -> dict[Identity, str]:
     """Return why ``door`` cannot make a change, for each one that it cannot."""
-    found = ((change.identity, door.refusal(change)) for change in planned.changes if _is_work(change))
+    found = ((change.identity, door.refusal(change)) for change in planned.changes if is_work(change))
     return {identity: reason for identity, reason in found if reason}
 
 
@@ -76,51 +104,83 @@ def apply(
     planned: Plan,
     door: Door,
     *,
-    allow_replace: bool = False,
+    allow_destructive: bool = False,
+    close_connections: bool = False,
     pause: Callable[[float], None] = time.sleep,
 ) -> Report:
     """Make the changes of ``planned`` through ``door`` and tell what became of each.
 
-    Raises ReplaceRefused, Unsupported, WorldMoved or QueueInUse before anything is changed. A change that
+    Raises Unsupported, DestructionRefused, WorldMoved or QueueInUse before anything is changed. A change that
     fails is not raised: it stands in the report, with everything after it skipped.
     """
-    if not allow_replace:
-        _refuse_replaces(planned)
-    _refuse_unsupported(planned, door)
+    refuse_unsupported(planned, door)
+    if not allow_destructive:
+        refuse_destructive(planned)
     _refuse_moved(planned, door)
     _refuse_used_queues(planned, door, pause)
+    report = _perform_all(planned, door)
+    return _part_with(report, planned, door, close=close_connections)
+
+
+def _perform_all(planned: Plan, door: Door) -> Report:
     done: list[Change] = []
-    for batch in _batches(planned.changes):
+    for batch in batches(planned.changes):
         try:
-            door.perform([change for change in batch if _is_work(change)])
+            door.perform([change for change in batch if is_work(change)])
         except errors.ProvisioningError as error:
             return _report_failure(planned, door, done=done, batch=batch, error=error)
         done.extend(batch)
     return Report(done=tuple(done), failed=(), skipped=(), left=_left(planned, door) if done else ())
 
 
-def _is_work(change: Change) -> bool:
+def _part_with(report: Report, planned: Plan, door: Door, *, close: bool) -> Report:
+    """Find the connections that keep rights which are gone now, and end them if that was asked for.
+
+    The broker remembers per channel what was allowed, so a client goes on with its old rights. They are
+    looked up only now: one that connected while the plan was carried out may have the old rights, too.
+    """
+    holders = _holders(planned, report.done)
+    if not holders:
+        return report
+    closed: list[Connection] = []
+    holding: list[Connection] = []
+    try:
+        holding.extend(door.connections(holders))
+        while close and holding:
+            door.disconnect(holding[0])
+            closed.append(holding.pop(0))
+    except errors.ProvisioningError as error:
+        report = replace(report, error=report.error or error)
+    return replace(report, holding=tuple(holding), closed=tuple(closed))
+
+
+def is_work(change: Change) -> bool:
     """Tell whether the change must be made; what disappears with another object needs no hand."""
     return not (change.action is Action.DELETE and change.implied_by)
 
 
-def _batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
+def batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
     """Yield runs of changes of one kind: the doors write a whole kind in one request."""
     for _, batch in groupby(changes, key=lambda c: (c.action is Action.DELETE, c.resource.RANK)):
         yield list(batch)
 
 
-def _refuse_replaces(planned: Plan) -> None:
-    for change in planned.of(Action.REPLACE):
-        names = ", ".join(field.name for field in change.fields)
-        raise errors.ReplaceRefused(
-            f"{change.resource.label} differs in {names}, which cannot be changed in place;"
-            " nothing was changed",
-            hint="stop its workers, drain it and run with `--replace`: it is deleted and created again",
+def refuse_destructive(planned: Plan) -> None:
+    """Raise DestructionRefused, with every loss, if the plan takes away data or access."""
+    told = [
+        f"{change.action} {change.resource.label}: {planned.losses[change.identity].reason}"
+        for change in planned.changes
+        if change.identity in planned.losses
+    ]
+    if told:
+        raise errors.DestructionRefused(
+            f"{len(told)} of the changes lose data or access; nothing was changed: {named(tuple(told))}",
+            hint="run with `--allow-destructive` if that is meant; a queue must be drained first",
         )
 
 
-def _refuse_unsupported(planned: Plan, door: Door) -> None:
+def refuse_unsupported(planned: Plan, door: Door) -> None:
+    """Raise Unsupported if there is a change that ``door`` cannot make."""
     reasons = refusals(planned, door)
     for change in planned.changes:
         if change.identity not in reasons:
@@ -135,8 +195,9 @@ def _refuse_unsupported(planned: Plan, door: Door) -> None:
 def _refuse_moved(planned: Plan, door: Door) -> None:
     now = plan(planned.desired, door.observe().resources, prune=planned.prune)
     if now.fingerprint != planned.fingerprint:
+        what = named(moved(remember(planned.seen), remember(now.seen)))
         raise errors.WorldMoved(
-            "the broker changed after the plan was made; nothing was changed", hint="plan again"
+            f"the broker changed after the plan was made ({what}); nothing was changed", hint="plan again"
         )
 
 
@@ -149,16 +210,21 @@ def _refuse_used_queues(planned: Plan, door: Door, pause: Callable[[float], None
     destroyed = _destroyed(planned)
     for reading in range(2):
         found = door.contents(destroyed) if destroyed else {}
-        for resource in destroyed:
-            seen = found.get(resource.identity)
-            if seen and (seen.messages or seen.consumers):
-                raise errors.QueueInUse(
-                    f"{resource.label} holds {seen.messages} messages and has {seen.consumers} consumers;"
-                    " nothing was changed",
-                    hint="stop its workers and drain or purge it first",
-                )
+        used = [(r.label, seen) for r in destroyed if (seen := found.get(r.identity)) and seen.in_use]
+        if used:
+            told = tuple(f"{label} holds {seen.told}" for label, seen in used)
+            raise errors.QueueInUse(
+                f"{named(told)}; nothing was changed",
+                hint="stop its workers and drain or purge it first",
+            )
         if found and reading == 0:
             pause(door.staleness_seconds)
+
+
+def _holders(planned: Plan, changes: Iterable[Change]) -> tuple[tuple[str, str], ...]:
+    """Return the users and vhosts from which ``changes`` take rights away."""
+    losses = (planned.losses.get(change.identity) for change in changes)
+    return tuple(sorted({loss.holder for loss in losses if loss and loss.holder}))
 
 
 def _destroyed(planned: Plan) -> list[Resource]:

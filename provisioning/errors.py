@@ -5,10 +5,13 @@
     ProvisioningError              1  something failed
     ├── MalformedDefinitions       2  a definitions document is not one
     ├── ProtectedObject            2  the desired state names something that is never ours
+    ├── UnreadableExpression       1  what a regular expression matches is not known here
     ├── Unsupported                1  this door cannot make the change; nothing was changed
-    ├── ReplaceRefused             1  a change would destroy and recreate an object
+    ├── DestructionRefused         1  a change would lose data or access
     ├── QueueInUse                 1  a queue to be deleted holds messages or has consumers
     ├── WorldMoved                 1  the broker is not as the plan saw it
+    ├── DesiredMoved               1  the desired state is not the one that was planned
+    ├── MalformedPlan              2  a file is no plan, or one of another version
     ├── AccessRefused              1  the broker refused the provisioner's login or rights
     ├── ChangeRefused              1  the broker refused a change
     └── Unreachable                5  no broker answered at this door
@@ -40,12 +43,16 @@ class ProtectedObject(ProvisioningError):
     exit_code = 2
 
 
+class UnreadableExpression(ProvisioningError):
+    """RabbitMQ would refuse a regular expression, or read it in a way that is not simulated."""
+
+
 class Unsupported(ProvisioningError):
     """This door has no way to make the change; nothing was changed."""
 
 
-class ReplaceRefused(ProvisioningError):
-    """An immutable field differs, so the object would have to be deleted and created again."""
+class DestructionRefused(ProvisioningError):
+    """A change would lose data or somebody's access, and that was not allowed; nothing was changed."""
 
 
 class QueueInUse(ProvisioningError):
@@ -54,6 +61,16 @@ class QueueInUse(ProvisioningError):
 
 class WorldMoved(ProvisioningError):
     """The broker changed after the plan was made; nothing was changed."""
+
+
+class DesiredMoved(ProvisioningError):
+    """The desired state changed after the plan was made; nothing was changed."""
+
+
+class MalformedPlan(ProvisioningError):
+    """A file is no plan that was written by this program."""
+
+    exit_code = 2
 
 
 class AccessRefused(ProvisioningError):

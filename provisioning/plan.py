@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol, Self
 
+_ENCODE = json.JSONEncoder(sort_keys=True).encode
 #: kind and key; equal identities mean the same object
 Identity = tuple[str, ...]
 
@@ -66,6 +67,9 @@ class Desired(Protocol):
     def owns(self, resource: Resource, /) -> bool:
         """Tell whether an object that is not declared may be pruned."""
 
+    def loss(self, change: "Change", actual: Mapping[Identity, Resource], /) -> "Loss | None":
+        """Return what ``change`` takes away, given what is there, or None."""
+
 
 class Action(StrEnum):
     """What happens to an object."""
@@ -82,6 +86,46 @@ class Contents:
 
     messages: int
     consumers: int
+
+    @property
+    def in_use(self) -> bool:
+        """Whether deleting the queue would lose something or disturb somebody."""
+        return bool(self.messages or self.consumers)
+
+    @property
+    def told(self) -> str:
+        """The numbers in words."""
+        return f"{self.messages} messages and has {self.consumers} consumers"
+
+
+class Lost(StrEnum):
+    """What a destructive change takes away."""
+
+    DATA = "data"
+    ACCESS = "access"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What a change takes away for good, or from somebody."""
+
+    what: Lost
+    #: in words
+    reason: str
+    #: user and vhost whose open connections keep the old rights until they are closed
+    holder: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A client's open connection."""
+
+    user: str
+    vhost: str
+    #: by what the door closes it
+    handle: str
+    #: the name that the client gave, or its host
+    client: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +171,25 @@ class Plan:
     prune: bool
     #: digest of all that was seen and matters here
     fingerprint: str
+    #: what was seen and matters here, by identity
+    seen: Mapping[Identity, Resource] = field(repr=False)
+    #: what the destructive changes take away, by identity
+    losses: Mapping[Identity, Loss] = field(default_factory=dict)
     #: what the queues hold that the plan would delete, by identity
     contents: Mapping[Identity, Contents] = field(default_factory=dict)
+    #: open connections whose rights the plan tightens
+    connections: tuple[Connection, ...] = ()
 
     def of(self, action: Action) -> tuple[Change, ...]:
         """Return the changes of one action."""
         return tuple(change for change in self.changes if change.action is action)
+
+    def held_by(self, change: Change) -> tuple[Connection, ...]:
+        """Return the open connections that keep the rights which ``change`` takes away."""
+        loss = self.losses.get(change.identity)
+        if loss is None or loss.holder is None:
+            return ()
+        return tuple(c for c in self.connections if (c.user, c.vhost) == loss.holder)
 
 
 def plan(desired: Desired, actual: Iterable[Resource], *, prune: bool = False) -> Plan:
@@ -142,15 +199,19 @@ def plan(desired: Desired, actual: Iterable[Resource], *, prune: bool = False) -
     relevant = {i: r for i, r in seen.items() if i in wanted or desired.owns(r)}
     # What a declared object stands on is not pruned, declared or not.
     needed = {need for resource in wanted.values() for need in resource.requires}
-    undeclared = _ordered(r for i, r in relevant.items() if i not in wanted and i not in needed)
+    undeclared = _ordered({i: r for i, r in relevant.items() if i not in wanted and i not in needed})
     made = [change for i, r in wanted.items() if (change := _change(r, seen.get(i)))]
     deleted = [Change(action=Action.DELETE, before=r) for r in undeclared] if prune else []
+    changes = _in_order(_with_implied(made + deleted, wanted=wanted, seen=seen))
+    losses = ((change.identity, desired.loss(change, seen)) for change in changes)
     return Plan(
         desired=desired,
-        changes=_in_order(_with_implied(made + deleted, wanted=wanted, seen=seen)),
+        changes=changes,
         undeclared=() if prune else undeclared,
         prune=prune,
-        fingerprint=_fingerprint(relevant.values()),
+        fingerprint=_fingerprint(relevant),
+        seen=relevant,
+        losses={identity: loss for identity, loss in losses if loss},
     )
 
 
@@ -172,6 +233,8 @@ def _with_implied(
     Without this, a replaced queue would stand there without its bindings until the next run.
     """
     gone = {change.identity: change.resource.label for change in changes if change.destroys}
+    if not gone:
+        return changes
     planned = {change.identity: change for change in changes}
     for identity, resource in seen.items():
         cause = next((gone[need] for need in resource.requires if need in gone), None)
@@ -191,10 +254,14 @@ def _in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
     return (*made, *reversed(deleted))
 
 
-def _ordered(resources: Iterable[Resource]) -> tuple[Resource, ...]:
-    return tuple(sorted(resources, key=lambda resource: (resource.RANK, resource.identity)))
+def _ordered(resources: Mapping[Identity, Resource]) -> tuple[Resource, ...]:
+    found = sorted(resources.items(), key=lambda item: (item[1].RANK, item[0]))
+    return tuple(resource for _, resource in found)
 
 
-def _fingerprint(resources: Iterable[Resource]) -> str:
-    facts = [[*r.identity, r.facts()] for r in _ordered(resources)]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def _fingerprint(resources: Mapping[Identity, Resource]) -> str:
+    # One object after the other: all of them at once would be many thousand lists for the collector to visit.
+    digest = hashlib.sha256()
+    for identity in sorted(resources):
+        digest.update(_ENCODE([identity, resources[identity].facts()]).encode())
+    return digest.hexdigest()

@@ -1,30 +1,34 @@
 """How does a plan look to an operator, and to a program? Secrets appear in neither."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from provisioning.apply import Report
-from provisioning.plan import Action, Change, FieldDiff, Identity, Plan, Resource
+from provisioning.plan import Action, Change, Connection, FieldDiff, Identity, Plan
 
+#: clients that are named before the rest is only counted; JSON has them all
+CLIENTS = 8
 SIGNS: Mapping[Action, str] = {
     Action.CREATE: "+",
     Action.UPDATE: "~",
-    Action.REPLACE: "-/+",
+    Action.REPLACE: "!",
     Action.DELETE: "-",
 }
 
 
-def text(plan: Plan, *, refusals: Mapping[Identity, str] | None = None) -> str:
-    """Return the plan as lines with ``+``, ``~``, ``-/+`` and ``-``.
+def text(plan: Plan, *, refusals: Mapping[Identity, str] | None = None, notes: Sequence[str] = ()) -> str:
+    """Return the plan as lines with ``+``, ``~``, ``!`` (replace) and ``-``.
 
-    ``refusals`` says what a door cannot do.
+    ``refusals`` says what a door cannot do, ``notes`` what an operator should know.
     """
     lines: list[str] = []
     for change in plan.changes:
         lines.extend(_change_lines(change, plan, (refusals or {}).get(change.identity)))
     if plan.undeclared:
         lines.append("not declared, left alone (--prune deletes them):")
-        lines.extend(f"  ? {printable(resource.label)}" for resource in plan.undeclared)
+        lines.extend(f"? {printable(resource.label)}" for resource in plan.undeclared)
+    lines.extend(f"note: {printable(note)}" for note in notes)
     if plan.changes:
         lines.append(summary(plan))
     return "\n".join(lines)
@@ -34,10 +38,13 @@ def summary(plan: Plan) -> str:
     """Return one line that counts the changes."""
     counts = [(action, len(plan.of(action))) for action in Action]
     told = ", ".join(f"{count} to {action}" for action, count in counts if count)
-    return f"plan: {told}" if told else "plan: no changes"
+    lossy = f"; {len(plan.losses)} lose data or access (--allow-destructive)" if plan.losses else ""
+    return f"plan: {told}{lossy}" if told else "plan: no changes"
 
 
-def record(plan: Plan, *, refusals: Mapping[Identity, str] | None = None) -> dict[str, object]:
+def record(
+    plan: Plan, *, refusals: Mapping[Identity, str] | None = None, notes: Sequence[str] = ()
+) -> dict[str, object]:
     """Return the plan as JSON-like values."""
     return {
         "changed": bool(plan.changes),
@@ -47,14 +54,19 @@ def record(plan: Plan, *, refusals: Mapping[Identity, str] | None = None) -> dic
             change_record(change, plan, (refusals or {}).get(change.identity)) for change in plan.changes
         ],
         "undeclared": [resource.label for resource in plan.undeclared],
+        "notes": list(notes),
     }
 
 
 def change_record(change: Change, plan: Plan, refusal: str | None = None) -> dict[str, object]:
     """Return one change as JSON-like values; keys without a value are left out."""
-    contents = plan.contents.get(change.identity)
+    contents, loss = plan.contents.get(change.identity), plan.losses.get(change.identity)
     optional = {
         "fields": [_field_record(field) for field in change.fields],
+        "values": dict(change.resource.shown()) if change.action is Action.CREATE else None,
+        "loses": str(loss.what) if loss else None,
+        "loss": loss.reason if loss else None,
+        "connections": [_connection_record(connection) for connection in plan.held_by(change)],
         "implied_by": change.implied_by,
         "messages": contents.messages if contents else None,
         "consumers": contents.consumers if contents else None,
@@ -63,8 +75,9 @@ def change_record(change: Change, plan: Plan, refusal: str | None = None) -> dic
     return {
         "action": str(change.action),
         "kind": change.resource.KIND,
+        "identity": list(change.identity),
         "object": change.resource.label,
-        **{key: value for key, value in optional.items() if value not in (None, [])},
+        **{key: value for key, value in optional.items() if value not in (None, [], {})},
     }
 
 
@@ -79,6 +92,13 @@ def report_text(report: Report) -> str:
         lines.append("the broker could not be observed afterwards: run again to see where it stands")
     elif report.error is None:
         lines.extend(f"left:    {_change_title(change)}" for change in report.left)
+    if report.closed:
+        lines.append(f"ended {_clients(report.closed)}")
+    if report.holding:
+        lines.append(
+            f"{_clients(report.holding)} still may do what was taken away, until they are closed"
+            " (`rabbitmqctl close_all_user_connections`)"
+        )
     return "\n".join(lines)
 
 
@@ -91,6 +111,8 @@ def report_record(report: Report) -> dict[str, object]:
         "left": None if report.left is None else [_change_title(change) for change in report.left],
         "converged": report.converged,
         "error": None if report.error is None else str(report.error),
+        "holding": [_connection_record(connection) for connection in report.holding],
+        "closed": [_connection_record(connection) for connection in report.closed],
     }
 
 
@@ -116,26 +138,61 @@ def printable(text: str) -> str:
 def _change_lines(change: Change, plan: Plan, refusal: str | None) -> Iterator[str]:
     because = f"  (goes with {printable(change.implied_by)})" if change.implied_by else ""
     yield f"{SIGNS[change.action]} {printable(change.resource.label)}{because}"
-    if change.action is Action.CREATE:
-        yield from _shown_lines(change.resource)
-    for field in change.fields:
-        yield f"    {_field_text(field)}"
-    contents = plan.contents.get(change.identity)
+    yield from _aligned(_rows(change))
+    contents, loss = plan.contents.get(change.identity), plan.losses.get(change.identity)
     if contents is not None:
-        yield f"    holds {contents.messages} messages, has {contents.consumers} consumers"
+        yield f"    holds {contents.told}"
+    if loss is not None:
+        yield f"    loses {loss.what}: {printable(loss.reason)}"
+    if held := plan.held_by(change):
+        yield f"    {_clients(held)} may keep the old rights until they are closed (--close-connections)"
     if refusal:
-        yield f"    ! {refusal}"
+        yield f"    cannot be done here: {printable(refusal)}"
 
 
-def _shown_lines(resource: Resource) -> Iterator[str]:
-    for name, value in resource.shown().items():
-        yield f"    {name}: {_json(value)}"
+def _rows(change: Change) -> Iterator[tuple[str, str]]:
+    """Yield what there is to say about each field."""
+    if change.action is Action.CREATE:
+        for name, value in change.resource.shown().items():
+            yield name, _json(value)
+        return
+    for field in change.fields:
+        yield from _field_rows(field)
 
 
-def _field_text(field: FieldDiff) -> str:
+def _field_rows(field: FieldDiff) -> Iterator[tuple[str, str]]:
+    before, after = field.before, field.after
     if field.secret:
-        return f"{field.name} differs"
-    return f"{field.name}: {_json(field.before)} → {_json(field.after)}"
+        yield field.name, "differs: will be set from the desired state"
+    elif isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted({*before, *after}):
+            if key not in before or key not in after or _json(before[key]) != _json(after[key]):
+                old, new = (_json(side[key]) if key in side else "(none)" for side in (before, after))
+                yield f"{field.name}.{key}", f"{old} → {new}"
+    else:
+        yield field.name, f"{_json(before)} → {_json(after)}"
+
+
+def _aligned(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    found = [(printable(name), value) for name, value in rows]
+    width = max((len(name) for name, _ in found), default=0)
+    yield from (f"    {name:<{width}}  {value}" for name, value in found)
+
+
+def _clients(connections: Sequence[Connection]) -> str:
+    """Return how many connections there are, whose, and from where."""
+    counts = sorted(Counter((c.user, c.client) for c in connections).items())
+    told = ", ".join(
+        f"{printable(f'{user} from {client}')}" + (f" ×{count}" if count > 1 else "")  # noqa: RUF001 - times
+        for (user, client), count in counts[:CLIENTS]
+    )
+    if len(counts) > CLIENTS:
+        told += f" and {len(counts) - CLIENTS} more clients"
+    return f"{len(connections)} open connection{'s' if len(connections) > 1 else ''} ({told})"
+
+
+def _connection_record(connection: Connection) -> dict[str, object]:
+    return {"user": connection.user, "vhost": connection.vhost, "client": connection.client}
 
 
 def _field_record(field: FieldDiff) -> dict[str, object]:

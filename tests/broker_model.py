@@ -1,22 +1,19 @@
 """A broker in memory, as far as provisioning sees one; ``tests/contract`` compares it with a real one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from provisioning.apply import Observation
 from provisioning.broker.objects import (
-    Binding,
-    Exchange,
-    Permission,
-    Policy,
     Queue,
-    TopicPermission,
     User,
     Vhost,
 )
 from provisioning.broker.passwords import Password
+from provisioning.broker.resource import NO_ARGUMENTS
 from provisioning.broker.state import State
 from provisioning.errors import ChangeRefused
-from provisioning.plan import Action, Change, Contents, Identity, Resource
+from provisioning.plan import Action, Change, Connection, Contents, Identity, Resource
 
 SALT = b"salt"
 
@@ -34,6 +31,7 @@ class ModelDoor:
         #: identities of objects that refuse every change
         self.broken = broken
         self.requests: list[Change] = []
+        self.clients: list[Connection] = []
 
     def observe(self) -> Observation:
         return Observation(resources=tuple(self.objects.values()), version=(3, 10, 8))
@@ -44,6 +42,12 @@ class ModelDoor:
 
     def refusal(self, change: Change) -> str | None:
         return None
+
+    def connections(self, holders: Collection[tuple[str, str]]) -> Sequence[Connection]:
+        return [c for c in self.clients if (c.user, c.vhost) in holders]
+
+    def disconnect(self, connection: Connection) -> None:
+        self.clients.remove(connection)
 
     def perform(self, batch: Sequence[Change]) -> None:
         for change in batch:
@@ -59,33 +63,32 @@ class ModelDoor:
             missing = [need for need in change.after.requires if need not in self.objects]
             if missing:
                 raise ChangeRefused(f"{change.resource.label} needs {missing}")
-            self.objects[change.identity] = stored(change.after)
+            self.objects[change.identity] = stored(change.after, change.before)
 
     def _delete(self, identity: Identity) -> None:
         self.objects.pop(identity)
         self.objects = {i: r for i, r in self.objects.items() if identity not in r.requires}
 
 
-def stored(resource: Resource) -> Resource:
-    """Return the object as the broker keeps it: a password only as its hash."""
-    if isinstance(resource, User) and isinstance(resource.password, Password):
-        return User(name=resource.name, tags=resource.tags, password=resource.password.hashed(salt=SALT))
+def stored(resource: Resource, before: Resource | None = None) -> Resource:
+    """Return the object as the broker keeps it: a password only as its hash, and nothing left open."""
+    if isinstance(resource, Vhost):
+        return resource.over(before if isinstance(before, Vhost) else None)
+    if isinstance(resource, User):
+        return _stored_user(resource, before if isinstance(before, User) else None)
     return resource
+
+
+def _stored_user(user: User, before: User | None) -> User:
+    password, limits = user.password, user.limits
+    if isinstance(password, Password):
+        password = password.hashed(salt=SALT)
+    if before is not None:
+        password = before.password if not user.password_differs(before) else password
+        limits = before.limits if limits is None else limits
+    return replace(user, password=password, limits=limits or NO_ARGUMENTS)
 
 
 def state(resources: Iterable[Resource], *, mark: str | None = None, keep: tuple[str, ...] = ()) -> State:
     """Return a state that holds ``resources``."""
-    found = tuple(resources)
-
-    return State(
-        vhosts=tuple(r for r in found if isinstance(r, Vhost)),
-        users=tuple(r for r in found if isinstance(r, User)),
-        topic_permissions=tuple(r for r in found if isinstance(r, TopicPermission)),
-        permissions=tuple(r for r in found if isinstance(r, Permission)),
-        policies=tuple(r for r in found if isinstance(r, Policy)),
-        exchanges=tuple(r for r in found if isinstance(r, Exchange)),
-        queues=tuple(r for r in found if isinstance(r, Queue)),
-        bindings=tuple(r for r in found if isinstance(r, Binding)),
-        mark=mark,
-        keep=keep,
-    )
+    return State.of(resources, mark=mark, keep=keep)

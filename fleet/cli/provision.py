@@ -1,21 +1,18 @@
 """`fleet provision`: make the broker match the fleet file."""
 
-import sys
 import time
+from pathlib import Path
 
 import click
 
+from fleet.cli.adopt import adopt
 from fleet.cli.context import Invocation, emit_json, json_option, pass_invocation, say
-from fleet.errors import FleetError, PartlyDone, ProblemsFound, UsageError
-from fleet.ops.provision import (
-    BrokerPlan,
-    DoorName,
-    apply_plan,
-    needs_provisioning,
-    plan_broker,
-)
+from fleet.cli.provision_apply import carry_out, close_option, destructive_option, record, show, yes_option
+from fleet.cli.provision_plan import apply, write_plan
+from fleet.cli.provision_script import write_script
+from fleet.errors import ProblemsFound, UsageError
+from fleet.ops.provision import BrokerPlan, DoorName, needs_provisioning, plan_broker
 from provisioning import render
-from provisioning.apply import Report
 
 REDIS = """\
 nothing to provision: Redis has no vhosts, users, exchanges or queues.
@@ -25,8 +22,10 @@ only after the visibility timeout, which must exceed the longest task)."""
 
 EXAMPLES = """\b
 examples:
-  fleet provision broker --check         what would change?
-  fleet provision broker --yes --json    for scripts: never asks
+  fleet provision broker --check                   what would change?
+  fleet provision broker --check --out plan.json   for `fleet provision apply plan.json`
+  fleet provision broker --check --script make.sh  for sites that change brokers by hand
+  fleet provision broker --yes --json              for scripts: never asks
   fleet provision broker --door rabbitmqctl
 """
 
@@ -36,17 +35,28 @@ def provision() -> None:
     """Make the broker match the fleet file."""
 
 
+provision.add_command(apply)
+provision.add_command(adopt)
+
+
 @provision.command(epilog=EXAMPLES)
 @click.option("--check", is_flag=True, show_envvar=True, help="Show what would change, and change nothing.")
-@click.option("--yes", is_flag=True, show_envvar=True, help="Do not ask before changing anything.")
-@click.option("--prune", is_flag=True, show_envvar=True, help="Delete what is ours and not declared.")
 @click.option(
-    "--replace",
-    "allow_replace",
-    is_flag=True,
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
     show_envvar=True,
-    help="Delete and create again what cannot be changed in place (empty queues only).",
+    help="With --check: write the plan there, for `fleet provision apply`.",
 )
+@click.option(
+    "--script",
+    type=click.Path(dir_okay=False, path_type=Path),
+    show_envvar=True,
+    help="With --check: write a shell script of rabbitmqctl lines that makes the changes; without secrets.",
+)
+@yes_option
+@click.option("--prune", is_flag=True, show_envvar=True, help="Delete what is ours and not declared.")
+@destructive_option
+@close_option
 @click.option(
     "--door",
     type=click.Choice([str(name) for name in DoorName]),
@@ -59,18 +69,24 @@ def broker(
     inv: Invocation,
     *,
     check: bool,
+    out: Path | None,
+    script: Path | None,
     yes: bool,
     prune: bool,
-    allow_replace: bool,
+    allow_destructive: bool,
+    close_connections: bool,
     door: str | None,
     as_json: bool,
 ) -> None:
     """Create or change vhost, users, permissions, exchanges, queues, bindings and policies.
 
-    The plan is always shown first. Nothing that is not declared is deleted without --prune, no queue or
-    exchange is replaced without --replace, and a queue that holds messages is never deleted.
+    The plan is always shown first. Nothing that is not declared is deleted without --prune, nothing that
+    loses data or access is done without --allow-destructive, and a queue that holds messages is never
+    deleted.
     Exit code 0: as desired. 4: changes are pending (--check). 3: stopped half-way.
     """
+    if (out or script) and not check:
+        raise UsageError("`--out` and `--script` only look; nothing was changed", hint="add `--check`")
     fleet = inv.load()
     if not needs_provisioning(fleet):
         say(REDIS)
@@ -79,59 +95,30 @@ def broker(
         return
     started = time.monotonic()
     planned = plan_broker(fleet, inv.environ(), door=DoorName(door) if door else None, prune=prune)
-    _show(planned, to_stderr=as_json)
+    show(planned, to_stderr=as_json)
+    if out:
+        write_plan(planned, out, source=fleet.source)
+    if script:
+        write_script(planned, script, source=fleet.source, allow_destructive=allow_destructive)
     if check:
         _finish_check(planned, as_json=as_json)
         return
-    if planned.plan.changes and not yes:
-        _ask(planned)
-    report = apply_plan(planned, allow_replace=allow_replace)
-    if as_json:
-        emit_json({**_record(planned), "report": render.report_record(report)})
-    if told := render.report_text(report):
-        say(told)
-    say(render.outcome(report, seconds=time.monotonic() - started))
-    _raise_unless_converged(report)
-
-
-def _show(planned: BrokerPlan, *, to_stderr: bool) -> None:
-    if told := render.text(planned.plan, refusals=planned.refusals):
-        click.echo(told, err=to_stderr)
-
-
-def _record(planned: BrokerPlan) -> dict[str, object]:
-    return {
-        "door": str(planned.door_name),
-        "broker_version": ".".join(map(str, planned.version)),
-        **render.record(planned.plan, refusals=planned.refusals),
-    }
+    carry_out(
+        planned,
+        started=started,
+        yes=yes,
+        as_json=as_json,
+        allow_destructive=allow_destructive,
+        close_connections=close_connections,
+    )
 
 
 def _finish_check(planned: BrokerPlan, *, as_json: bool) -> None:
     if as_json:
-        emit_json(_record(planned))
+        emit_json(record(planned))
     if planned.plan.changes:
         raise ProblemsFound(
             f"the broker is not as the fleet file wants it; {render.summary(planned.plan)}",
             hint="run `fleet provision broker` to change it",
         )
     say("no changes: the broker is as desired")
-
-
-def _ask(planned: BrokerPlan) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"stdin is no terminal to ask on; {render.summary(planned.plan)}; nothing was changed",
-            hint="add `--yes` to change without a question, or `--check` to only look",
-        )
-    if not click.confirm(f"make these {len(planned.plan.changes)} changes?", err=True):
-        raise FleetError("not confirmed; nothing was changed")
-
-
-def _raise_unless_converged(report: Report) -> None:
-    if report.converged:
-        return
-    hint = "see the reason above; `fleet provision broker` goes on from where it stopped"
-    if report.done:
-        raise PartlyDone("the broker was changed, but is not as desired", hint=hint)
-    raise FleetError("nothing was changed, and the broker is not as desired", hint=hint)

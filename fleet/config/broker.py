@@ -23,6 +23,7 @@ def broker(table: BrokerTable, secrets: Secrets, problems: Problems) -> Broker:
         vhost=_one_of("vhost", table.vhost, addresses, problems) or ("0" if redis else "celery"),
         user=_one_of("user", table.user, addresses, problems) or ("" if redis else "celery"),
         password=_password(table, addresses, secrets, problems),
+        password_hash=secrets.optional(table.password_hash, ("broker", "password_hash")),
         profile=table.profile,
         tls=_tls(table, addresses, problems),
         management=_management(table, secrets, problems),
@@ -116,6 +117,7 @@ def _users(table: BrokerTable, secrets: Secrets) -> tuple[BrokerUser, ...]:
             name=name,
             role=user.role,
             password=secrets.required(user.password, ("broker", "users", name, "password")),
+            password_hash=secrets.optional(user.password_hash, ("broker", "users", name, "password_hash")),
             queues=tuple(user.queues),
         )
         for name, user in table.users.items()

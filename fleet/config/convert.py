@@ -5,8 +5,9 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from fleet.config.broker import broker
+from fleet.config.locate import Path
 from fleet.config.problems import Problems
-from fleet.config.schema import BackupTable, FleetFile, QueueTable, ScheduleTable, WorkerTable
+from fleet.config.schema import BackupTable, FleetFile, HostTable, QueueTable, ScheduleTable, WorkerTable
 from fleet.config.secret import Secrets
 from fleet.model import (
     BACKUP_TASK,
@@ -30,6 +31,8 @@ from fleet.routes import default_tasks
 #: queues that every fleet has unless it redefines them
 BUILT_IN_QUEUES = ("backup", "email", "default")
 FIRST_METRICS_PORT = 9540
+#: stands for the host's name in `host_password`
+HOST_VARIABLE = "{host}"
 #: by kind of security
 _SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
@@ -42,10 +45,7 @@ def convert(file: FleetFile, *, source: str, secrets: Secrets, problems: Problem
         timezone=file.fleet.timezone,
         state_dir=file.fleet.state_dir,
         broker=broker(file.broker, secrets, problems),
-        hosts=tuple(
-            Host(name=name, address=host.address or name, labels=tuple(host.labels))
-            for name, host in file.hosts.items()
-        ),
+        hosts=tuple(_host(name, table, file, secrets) for name, table in file.hosts.items()),
         queues=queues,
         workers=_workers(file, queues),
         backups=tuple(_backup(name, table) for name, table in file.backups.items()),
@@ -57,6 +57,20 @@ def convert(file: FleetFile, *, source: str, secrets: Secrets, problems: Problem
         schedule=tuple(_entry(name, table, file) for name, table in file.schedule.items()),
         user_tasks=UserTasks(imports=tuple(file.tasks.imports), routes=tuple(file.tasks.routes.items())),
         source=source,
+    )
+
+
+def _host(name: str, table: HostTable, file: FleetFile, secrets: Secrets) -> Host:
+    path: Path = ("hosts", name, "password")
+    password = table.password
+    if password is None and file.broker.host_password is not None:
+        path = ("broker", "host_password")
+        password = file.broker.host_password.replace(HOST_VARIABLE, name)
+    return Host(
+        name=name,
+        address=table.address or name,
+        labels=tuple(table.labels),
+        password=secrets.optional(password, path),
     )
 
 

@@ -22,7 +22,8 @@ url = "amqp://127.0.0.1:5672"     # several nodes: nodes = ["amqps://mq1:5671", 
 # vhost = "celery"
 # user = "celery"
 password = "env:FLEET_BROKER_PASSWORD"
-# profile = "open"                # the fleet's user may do everything, instead of only what it needs
+# profile = "per-host"            # each host has a broker user of its own, to be revoked alone; or "open"
+# host_password = "file:/etc/fleet/{host}.password"   # with per-host: where each host's password is
 
 # Only `fleet provision broker` uses this. Without it, rabbitmqctl on the broker's host does the same.
 [broker.management]
@@ -31,7 +32,7 @@ user = "admin"
 password = "env:FLEET_ADMIN_PASSWORD"
 
 # [broker.users.shop]             # a web application that may only enqueue mail
-# role = "publisher"              # or "observer" (reads outcomes), "operator" (inspects workers)
+# role = "publisher"              # or "observer" (reads outcomes), "operator" (inspects workers), "monitor"
 # queues = ["email"]
 # password = "env:SHOP_BROKER_PASSWORD"
 

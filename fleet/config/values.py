@@ -20,11 +20,11 @@ _LONGEST_SECONDS = 3650 * 86_400
 _SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _SIZE = re.compile(r"([0-9]{1,15})\s*([KMG]?)")
 
-_NAME = r"^[a-z][a-z0-9_-]{0,62}$"
-_HOST_NAME = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
+NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
+HOST_NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
 _PATH = r"^/[^\x00-\x1f]*$"
 _LINE = r"^[^\x00-\x1f]+$"
-_WORD = r"^[^\x00-\x20]+$"
+WORD_PATTERN = r"^[^\x00-\x20]+$"
 
 
 def _not(value: object) -> str:
@@ -88,7 +88,7 @@ def _address(value: str) -> str:
     try:
         ip_address(value)
     except ValueError:
-        return _matching(_HOST_NAME, "a DNS name or an IP address")(value)
+        return _matching(HOST_NAME_PATTERN, "a DNS name or an IP address")(value)
     return value
 
 
@@ -138,15 +138,17 @@ Size = Annotated[
 Name = Annotated[
     str,
     AfterValidator(
-        _matching(_NAME, "a name (a lower-case letter, then up to 62 lower-case letters, digits, `-`, `_`)")
+        _matching(
+            NAME_PATTERN, "a name (a lower-case letter, then up to 62 lower-case letters, digits, `-`, `_`)"
+        )
     ),
-    _text(_NAME, kind="name"),
+    _text(NAME_PATTERN, kind="name"),
 ]
 #: host names may hold dots, as DNS names do
 HostName = Annotated[
     str,
-    AfterValidator(_matching(_HOST_NAME, "a host name (letters, digits, `-` and `.`)")),
-    _text(_HOST_NAME),
+    AfterValidator(_matching(HOST_NAME_PATTERN, "a host name (letters, digits, `-` and `.`)")),
+    _text(HOST_NAME_PATTERN),
 ]
 #: where a host is reached
 Address = Annotated[
@@ -158,10 +160,12 @@ AbsolutePath = Annotated[str, AfterValidator(_path), _text(_PATH, kind="absolute
 #: text without line breaks, and not empty
 Line = Annotated[str, AfterValidator(_matching(_LINE, "one line of text, not empty")), _text(_LINE)]
 #: text without blanks, and not empty
-Word = Annotated[str, AfterValidator(_matching(_WORD, "text without blanks")), _text(_WORD)]
+Word = Annotated[str, AfterValidator(_matching(WORD_PATTERN, "text without blanks")), _text(WORD_PATTERN)]
 #: where a secret is kept; the reference itself is read later, so that one in the clear is never repeated
 Reference = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "x-kind": "secret reference"})]
 #: a name, a glob or a label
 HostPattern = Annotated[
-    str, AfterValidator(_matching(_WORD, "text without blanks")), _text(_WORD, kind="host pattern")
+    str,
+    AfterValidator(_matching(WORD_PATTERN, "text without blanks")),
+    _text(WORD_PATTERN, kind="host pattern"),
 ]

@@ -10,9 +10,10 @@ CONSUMER_TIMEOUT_SINCE = (3, 12)
 
 
 class Profile(StrEnum):
-    """How much the fleet's broker user may do."""
+    """How much the fleet's broker user may do, and whether each host has users of its own."""
 
     LEAST_PRIVILEGE = "least-privilege"
+    PER_HOST = "per-host"
     OPEN = "open"
 
 
@@ -59,13 +60,15 @@ class Management:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerUser:
-    """A further broker user with a role of its own (``publisher``, ``observer`` or ``operator``)."""
+    """A further broker user with a role of its own."""
 
     name: str
     #: ``publisher`` may only enqueue, ``observer`` only read the journal, ``operator`` control workers and
-    #: deal with dead letters
+    #: deal with dead letters, ``monitor`` only look at the management API
     role: str
     password: SecretRef
+    #: the hash of that password as the broker keeps it; provisioning then needs no password
+    password_hash: SecretRef | None = None
     #: publisher only: names of queues it may publish to
     queues: tuple[str, ...] = ()
 
@@ -80,6 +83,8 @@ class Broker:
     vhost: str = "celery"
     user: str = "celery"
     password: SecretRef | None = None
+    #: the hash of that password as the broker keeps it; provisioning then needs no password
+    password_hash: SecretRef | None = None
     profile: Profile = Profile.LEAST_PRIVILEGE
     tls: Tls | None = None
     management: Management | None = None
@@ -92,3 +97,11 @@ class Broker:
     result_backend: str | None = None
     #: password of the result backend
     result_password: SecretRef | None = None
+
+    def host_user(self, host: str) -> str:
+        """Return the user as whom the workers of ``host`` consume and are controlled."""
+        return f"{self.user}-{host}" if self.profile is Profile.PER_HOST else self.user
+
+    def host_sender(self, host: str) -> str:
+        """Return the user as whom the workers of ``host`` send: no name of a host holds an underscore."""
+        return f"{self.host_user(host)}_send" if self.profile is Profile.PER_HOST else self.user

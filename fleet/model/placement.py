@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from fleet.model.secret import SecretRef
+
 #: the two instances of a worker, so that an old and a new one can run side by side during a rollout
 SLOTS = ("a", "b")
 #: slot b serves its metrics this many ports above slot a
@@ -18,6 +20,8 @@ class Host:
     #: DNS name or IP address; the name itself where the file gives none
     address: str
     labels: tuple[str, ...] = ()
+    #: profile ``per-host`` only: the password of this host's own broker users
+    password: SecretRef | None = None
 
     def matches(self, pattern: str) -> bool:
         """Tell whether ``pattern`` means this host: a glob over names (``web-*``) or a label (``@db``)."""

@@ -4,15 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fleet.adopt.hashes import read_hash
 from fleet.errors import UsageError
-from fleet.model import Broker, Fleet, Kind
+from fleet.model import Fleet, Kind
+from fleet.roles import hosts_with_users
 from fleet.secrets import Secret, resolve
 from fleet.topology import desired_state
 from provisioning.apply import Door, Report, apply, plan_against, refusals
 from provisioning.broker.management import ManagementDoor
+from provisioning.broker.passwords import PasswordHash
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
+from provisioning.broker.releases import refuse_unfit
 from provisioning.broker.state import refuse_foreign, refuse_protected
 from provisioning.plan import Identity, Plan
+from provisioning.planfile import SavedPlan, refuse_another
 
 
 class DoorName(StrEnum):
@@ -49,12 +54,13 @@ def plan_broker(
     """
     if not needs_provisioning(fleet):
         raise UsageError(f"{fleet.source}: Redis has no vhosts, users or queues to provision")
-    passwords = _passwords(fleet.broker, environ)
-    name, opened = _open(fleet, environ, door)
+    passwords = _passwords(fleet, environ)
+    name, opened = open_door(fleet, environ, door)
     seen = opened.observe()
     desired = desired_state(fleet, passwords, broker_version=seen.version)
     refuse_protected(desired)
     refuse_foreign(desired, seen.resources)
+    refuse_unfit(desired, seen)
     planned = plan_against(desired, seen, opened, prune=prune)
     return BrokerPlan(
         plan=planned,
@@ -65,9 +71,31 @@ def plan_broker(
     )
 
 
-def apply_plan(planned: BrokerPlan, *, allow_replace: bool = False) -> Report:
+def plan_again(saved: SavedPlan, fleet: Fleet, environ: Mapping[str, str]) -> BrokerPlan:
+    """Return the plan that was saved, ready to be carried out.
+
+    Raises WorldMoved or DesiredMoved, with what moved, when it would be another plan now.
+    """
+    planned = plan_broker(fleet, environ, door=DoorName(saved.door), prune=saved.prune)
+    refuse_another(saved, planned.plan, broker_version=version_text(planned))
+    return planned
+
+
+def version_text(planned: BrokerPlan) -> str:
+    """Return the broker's version, such as ``3.10.8``."""
+    return ".".join(map(str, planned.version))
+
+
+def apply_plan(
+    planned: BrokerPlan, *, allow_destructive: bool = False, close_connections: bool = False
+) -> Report:
     """Carry out a plan; raises before anything is changed, or reports what became of each change."""
-    return apply(planned.plan, planned.door, allow_replace=allow_replace)
+    return apply(
+        planned.plan,
+        planned.door,
+        allow_destructive=allow_destructive,
+        close_connections=close_connections,
+    )
 
 
 def provision_broker(
@@ -76,24 +104,42 @@ def provision_broker(
     *,
     door: DoorName | None = None,
     prune: bool = False,
-    allow_replace: bool = False,
+    allow_destructive: bool = False,
 ) -> Report:
     """Plan and carry out at once, without asking anybody."""
-    return apply_plan(plan_broker(fleet, environ, door=door, prune=prune), allow_replace=allow_replace)
+    planned = plan_broker(fleet, environ, door=door, prune=prune)
+    return apply_plan(planned, allow_destructive=allow_destructive)
 
 
-def _passwords(broker: Broker, environ: Mapping[str, str]) -> dict[str, Secret]:
+def _passwords(fleet: Fleet, environ: Mapping[str, str]) -> dict[str, Secret | PasswordHash]:
+    broker = fleet.broker
     if broker.password is None:
         raise UsageError(
             f"user `{broker.user}` has no password to be provisioned with",
             hint='set `password = "env:FLEET_BROKER_PASSWORD"` in [broker]',
         )
-    found = {broker.user: resolve(broker.password, environ=environ)}
-    found.update({user.name: resolve(user.password, environ=environ) for user in broker.users})
+    declared = [(broker.user, broker.password, broker.password_hash)]
+    declared += [(user.name, user.password, user.password_hash) for user in broker.users]
+    found: dict[str, Secret | PasswordHash] = {
+        name: read_hash(resolve(kept, environ=environ).reveal(), user=name)
+        if kept
+        else resolve(password, environ=environ)
+        for name, password, kept in declared
+    }
+    for host in hosts_with_users(fleet):
+        if host.password is not None:
+            secret = resolve(host.password, environ=environ)
+            found |= dict.fromkeys((broker.host_user(host.name), broker.host_sender(host.name)), secret)
     return found
 
 
-def _open(fleet: Fleet, environ: Mapping[str, str], wanted: DoorName | None) -> tuple[DoorName, Door]:
+def open_door(
+    fleet: Fleet, environ: Mapping[str, str], wanted: DoorName | None = None
+) -> tuple[DoorName, Door]:
+    """Return the door that is wanted, or the first that the fleet file describes; nothing is asked yet.
+
+    Raises UsageError where it describes none, SecretMissing.
+    """
     management, command = fleet.broker.management, fleet.broker.rabbitmqctl
     if management and wanted in (None, DoorName.HTTP):
         password = resolve(management.password, environ=environ)

@@ -43,7 +43,7 @@ def build_app(context: WorkerContext) -> FleetCelery:
     Raises UsageError when a module of ``[tasks] imports`` cannot be imported, or a task has a foreign base.
     """
     app = _app(context.fleet, worker_settings(context))
-    app.log_in_with(lambda: login_of(context.fleet.broker, environ=context.environ).password)
+    app.log_in_with(lambda: context.login().password)
     app.serve(context)
     app.amqp.queues.select([queue.name for queue in context.queues])
     for module in _modules_of(context.declared_queues):

@@ -54,8 +54,10 @@ class FleetCelery(Celery):  # type: ignore[misc]  # celery ships no types
         self.adoptions = self._adoptions(context)
         self.telemetry = Telemetry()
         self.stopping = Stopping(context.worker.stop_timeout_seconds)
-        self.handover = Handover(lambda: ConfirmedChannel(context.target("handover")))
-        self.producer = None if context.is_redis else ConfirmedProducer(lambda: context.target("tasks"))
+        self.handover = Handover(lambda: ConfirmedChannel(context.target("handover", sends=True)))
+        self.producer = (
+            None if context.is_redis else ConfirmedProducer(lambda: context.target("tasks", sends=True))
+        )
 
     def _adoptions(self, context: WorkerContext) -> Adoptions:
         adopting = frozenset(self.declared_queues if context.adopts else ())

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from fleet.connection import Target
 from fleet.errors import UsageError
-from fleet.login import login_of
+from fleet.login import Login, host_login
 from fleet.model import SLOTS, Fleet, Kind, Pool, Queue, Worker
 from fleet.routes import BrokerQueue, worker_queues
 
@@ -82,10 +82,17 @@ class WorkerContext:
         """Return the fleet file's queues that this worker serves."""
         return tuple(queue for queue in self.fleet.queues if queue.name in self.worker.queues)
 
-    def target(self, purpose: str) -> Target:
+    def target(self, purpose: str, *, sends: bool = False) -> Target:
         """Return where and as whom this worker connects for ``purpose``, which the broker shows."""
-        login = login_of(self.fleet.broker, environ=self.environ)
+        login = self.login(sends=sends)
         return Target(broker=self.fleet.broker, login=login, name=f"{self.node_name} {purpose}")
+
+    def login(self, *, sends: bool = False) -> Login:
+        """Return as whom this worker consumes, or ``sends``; the password is read anew each time.
+
+        Raises SecretMissing when the password is not there.
+        """
+        return host_login(self.fleet, self.host, sends=sends, environ=self.environ)
 
 
 def worker_context(

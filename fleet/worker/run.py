@@ -11,7 +11,6 @@ from prometheus_client import CollectorRegistry
 
 from fleet.certificates import certificate_warnings
 from fleet.journal import JournalWriter
-from fleet.login import login_of
 from fleet.metrics.collectors import (
     register_certificates,
     register_declared,
@@ -85,8 +84,8 @@ def run_worker(context: WorkerContext, options: WorkerOptions) -> int:
 def _journal(context: WorkerContext) -> JournalWriter | None:
     if context.is_redis:
         return None
-    login = login_of(context.fleet.broker, environ=context.environ)
-    return JournalWriter(context.fleet, context.host, login.password)
+    login = context.login(sends=True)
+    return JournalWriter(context.fleet, context.host, login.password, user=login.user)
 
 
 def _export(app: FleetCelery, registry: CollectorRegistry, health: WorkerHealth) -> None:

@@ -27,7 +27,7 @@ def worker_settings(context: WorkerContext) -> tuple[Setting, ...]:
     """
     specific = _redis(context) if context.is_redis else _rabbitmq(context)
     return (
-        *connection_settings(context.fleet),
+        *connection_settings(context.fleet, user=context.fleet.broker.host_user(context.host)),
         *_messages(context.fleet),
         *_routing(context),
         *_pool(context),

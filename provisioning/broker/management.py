@@ -5,22 +5,21 @@ provisioner needs none for it. Deleting exchanges, queues and bindings does need
 """
 
 import os
-import ssl
-from collections.abc import Mapping, Sequence
-from html import unescape
+import time
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-import requests
-from requests.auth import HTTPBasicAuth
-
 from provisioning import errors
 from provisioning.apply import Observation
-from provisioning.broker import definitions
-from provisioning.broker.document import Document, document
+from provisioning.broker import connections, definitions
+from provisioning.broker.document import ClearedLimit, cleared_limits, document
+from provisioning.broker.http_api import TIMEOUT_SECONDS, ClientCertificate, HttpApi
+from provisioning.broker.losses import locks_out
 from provisioning.broker.objects import (
     Binding,
     Exchange,
+    OperatorPolicy,
     Permission,
     Policy,
     Queue,
@@ -28,10 +27,9 @@ from provisioning.broker.objects import (
     User,
     Vhost,
 )
+from provisioning.broker.parameters import VHOST_LIMITS, GlobalParameter, Parameter
 from provisioning.broker.passwords import SALT_BYTES
-from provisioning.plan import Action, Change, Contents, Identity, Resource
-
-CONNECT_TIMEOUT_SECONDS = 5.0
+from provisioning.plan import Action, Change, Connection, Contents, Identity, Resource
 
 
 class ManagementDoor:
@@ -42,42 +40,59 @@ class ManagementDoor:
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         *,
         user: str,
         password: str,
         ca: str | None = None,
-        timeout_seconds: float = 60.0,
+        certificate: ClientCertificate | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        self._url = url.rstrip("/")
+        urls = (url,) if isinstance(url, str) else tuple(url)
         self._user = user
-        self._timeout = (CONNECT_TIMEOUT_SECONDS, timeout_seconds)
-        self._session = requests.Session()
-        # What the caller says is all: no proxy, no .netrc, no CA bundle from the environment.
-        self._session.trust_env = False
-        self._session.auth = HTTPBasicAuth(user.encode(), password.encode())
-        self._session.verify = ca or True
+        self._api = HttpApi(
+            urls,
+            user=user,
+            password=password,
+            ca=ca,
+            certificate=certificate,
+            timeout_seconds=timeout_seconds,
+        )
 
     def __repr__(self) -> str:
-        return f"ManagementDoor({self._url!r}, user={self._user!r})"
+        return f"ManagementDoor({self._api.urls!r}, user={self._user!r})"
 
     def observe(self) -> Observation:
         """Return the actual state.
 
-        Raises Unreachable or AccessRefused.
+        Raises Unreachable, AccessRefused, or ChangeRefused for what is no management API.
         """
         # The version is also in the definitions, but only an administrator gets those: asking for the
         # overview first tells a wrong password from a missing tag.
-        self._request("GET", "overview", params={"columns": "rabbitmq_version"})
-        exported = self._request("GET", "definitions")
-        return Observation(resources=definitions.parse(exported), version=definitions.version(exported))
+        self._api.request("GET", "overview", params={"columns": "rabbitmq_version"})
+        exported = self._api.request("GET", "definitions")
+        try:
+            resources = definitions.parse(self._completed(exported))
+        except errors.MalformedDefinitions as error:
+            raise self._api.not_the_api(str(error)) from error
+        return Observation(resources=resources, version=definitions.version(exported))
+
+    def _completed(self, exported: Any) -> Any:
+        """Return the export with what RabbitMQ 3.10 leaves out: all about a vhost but its name."""
+        if not isinstance(exported, Mapping) or not isinstance(exported.get("vhosts"), list):
+            return exported
+        if all(isinstance(row, Mapping) and "metadata" in row for row in exported["vhosts"]):
+            return exported
+        columns = {"columns": "name,description,tags,default_queue_type"}
+        rows = {row["name"]: row for row in self._api.request("GET", "vhosts", params=columns)}
+        return {**exported, "vhosts": [row | rows.get(row["name"], {}) for row in exported["vhosts"]]}
 
     def contents(self, resources: Sequence[Resource]) -> Mapping[Identity, Contents]:
         """Return what the queues among ``resources`` hold."""
         found = {}
         for queue in resources:
             if isinstance(queue, Queue):
-                answer = self._request("GET", _path("queues", queue.vhost, queue.name))
+                answer = self._api.request("GET", _path("queues", queue.vhost, queue.name))
                 found[queue.identity] = Contents(
                     messages=int(answer.get("messages", 0)), consumers=int(answer.get("consumers", 0))
                 )
@@ -87,7 +102,7 @@ class ManagementDoor:
         """Return why this door cannot make ``change``, or None."""
         if change.destroys and {".", ".."} & set(change.identity):
             return "a name that is `.` or `..` cannot be part of a URL"
-        return None
+        return locks_out(change, self._user)
 
     def perform(self, batch: Sequence[Change]) -> None:
         """Make changes of one kind, in order.
@@ -97,83 +112,59 @@ class ManagementDoor:
         for change in batch:
             if change.destroys and change.before is not None:
                 self._delete(change.before)
+            for limit in cleared_limits(change):
+                self._api.request("DELETE", _limit_path(limit), missing_ok=True)
         made = document(batch, salt=lambda: os.urandom(SALT_BYTES))
         if made:
-            self._import(made)
+            self._api.request("POST", "definitions", json=made)
         for change in batch:
             if change.action is Action.CREATE and isinstance(change.after, Vhost):
                 self._drop_creators_permission(change.after)
 
-    def _import(self, made: Document) -> None:
-        self._request("POST", "definitions", json=made)
+    def connections(self, holders: Collection[tuple[str, str]]) -> Sequence[Connection]:
+        """Return the open connections of these pairs of user and vhost."""
+        rows = [row for user in sorted({user for user, _ in holders}) for row in self._connections_of(user)]
+        columns = {"columns": "name,user_provided_name"}
+        told = self._api.request("GET", "connections", params=columns) if rows else ()
+        found = (connections.from_management(row, told) for row in rows)
+        return [connection for connection in found if (connection.user, connection.vhost) in holders]
+
+    def disconnect(self, connection: Connection) -> None:
+        """End a connection; one that has ended meanwhile is fine.
+
+        Raises ChangeRefused if it stays.
+        """
+        # A connection can be deleted once the statistics know it, which is some seconds after it was opened.
+        deadline = time.monotonic() + self.staleness_seconds
+        while True:
+            self._api.request("DELETE", _path("connections", connection.handle), missing_ok=True)
+            if not any(row["name"] == connection.handle for row in self._connections_of(connection.user)):
+                return
+            if time.monotonic() > deadline:
+                raise errors.ChangeRefused(f"a connection of user {connection.user} could not be ended")
+            time.sleep(connections.RETRY_SECONDS)
+
+    def _connections_of(self, user: str) -> Any:
+        """Return the connections of ``user`` from the broker's own table, which does not lag behind."""
+        return self._api.request("GET", _path("connections", "username", user), missing_ok=True) or ()
 
     def _drop_creators_permission(self, vhost: Vhost) -> None:
         """Take back the `.* .* .*` that the broker silently gives to whoever creates a vhost over HTTP."""
-        self._request("DELETE", _path("permissions", vhost.name, self._user), missing_ok=True)
+        self._api.request("DELETE", _path("permissions", vhost.name, self._user), missing_ok=True)
 
     def _delete(self, resource: Resource) -> None:
         if isinstance(resource, Binding):
             self._delete_binding(resource)
         else:
-            self._request("DELETE", _path(*_address(resource)), missing_ok=True)
+            self._api.request("DELETE", _path(*_address(resource)), missing_ok=True)
 
     def _delete_binding(self, binding: Binding) -> None:
         kind = "q" if binding.destination_type == Queue.KIND else "e"
         between = _path("bindings", binding.vhost, "e", binding.source, kind, binding.destination)
-        for row in self._request("GET", between):
+        for row in self._api.request("GET", between):
             if definitions.parse({"bindings": [row]}).bindings == (binding,):
                 # The key is percent-encoded already, and the broker decodes it twice.
-                self._request("DELETE", f"{between}/{_path(row['properties_key'])}", missing_ok=True)
-
-    def _request(self, method: str, path: str, *, missing_ok: bool = False, **body: Any) -> Any:
-        try:
-            response = self._session.request(
-                method, f"{self._url}/api/{path}", timeout=self._timeout, allow_redirects=False, **body
-            )
-            if response.status_code == 404 and missing_ok:
-                return None
-            if not response.ok or response.is_redirect:
-                raise self._refused(response)
-            return response.json() if response.content else None
-        except requests.exceptions.JSONDecodeError as error:
-            raise self._not_the_api("it does not answer in JSON") from error
-        except (requests.exceptions.RequestException, OSError) as error:
-            # OSError: the CA bundle is not there.
-            raise self._unreachable(error) from error
-
-    def _unreachable(self, error: Exception) -> errors.Unreachable:
-        root = _root(error)
-        reason = getattr(root, "strerror", None) or str(root)
-        if isinstance(root, ssl.SSLCertVerificationError):
-            return errors.Unreachable(
-                f"the certificate of {self._url} is not trusted: {reason}",
-                hint="name the CA that signed it (`ca`), and use a host name that it bears",
-            )
-        return errors.Unreachable(
-            f"no management API answers at {self._url}: {reason}",
-            hint="is RabbitMQ running there, with `rabbitmq-plugins enable rabbitmq_management`?",
-        )
-
-    def _refused(self, response: requests.Response) -> errors.ProvisioningError:
-        reason = _reason(response)
-        what = f"{response.request.method} {response.request.path_url}"
-        if response.status_code in (401, 403):
-            return errors.AccessRefused(
-                f"{self._url} refuses user `{self._user}` ({what}): {reason}",
-                hint="the provisioner needs its right password, the tag `administrator` and, to delete,"
-                " a permission in the vhost",
-            )
-        if response.status_code == 404 and response.request.method == "GET":
-            return self._not_the_api(reason)
-        if response.status_code >= 500:
-            return errors.Unreachable(f"{self._url} failed ({what}): {reason}", hint="see the broker's log")
-        return errors.ChangeRefused(f"{self._url} refuses a change ({what}): {reason}")
-
-    def _not_the_api(self, reason: str) -> errors.ProvisioningError:
-        return errors.ChangeRefused(
-            f"{self._url} answers, but not as RabbitMQ's management API: {reason}",
-            hint="give the base URL of the management plugin, such as http://127.0.0.1:15672",
-        )
+                self._api.request("DELETE", f"{between}/{_path(row['properties_key'])}", missing_ok=True)
 
 
 def _address(resource: Resource) -> tuple[str, ...]:
@@ -186,6 +177,12 @@ def _address(resource: Resource) -> tuple[str, ...]:
             return ("permissions", resource.vhost, resource.user)
         case Policy():
             return ("policies", resource.vhost, resource.name)
+        case OperatorPolicy():
+            return ("operator-policies", resource.vhost, resource.name)
+        case Parameter():
+            return ("parameters", resource.component, resource.vhost, resource.name)
+        case GlobalParameter():
+            return ("global-parameters", resource.name)
         case Exchange():
             return ("exchanges", resource.vhost, resource.name)
         case Queue():
@@ -193,28 +190,11 @@ def _address(resource: Resource) -> tuple[str, ...]:
     raise errors.Unsupported(f"{resource.label} is never deleted")
 
 
+def _limit_path(limit: ClearedLimit) -> str:
+    if isinstance(limit.owner, User):
+        return _path("user-limits", limit.owner.name, limit.name)
+    return _path("parameters", VHOST_LIMITS, limit.owner.name, limit.name)
+
+
 def _path(*parts: str) -> str:
     return "/".join(quote(part, safe="") for part in parts)
-
-
-def _reason(response: requests.Response) -> str:
-    """Return the broker's own reason: sometimes HTML, sometimes an Erlang term with text as characters."""
-    try:
-        reason = response.json()["reason"]
-    except (requests.exceptions.JSONDecodeError, KeyError, TypeError):
-        return f"{response.status_code} {response.reason}"
-    return " ".join(unescape(_term_text(reason)).split())
-
-
-def _term_text(term: object) -> str:
-    if not isinstance(term, list):
-        return str(term)
-    if term and all(isinstance(item, int) for item in term):
-        return "".join(map(chr, term))
-    return " ".join(_term_text(item) for item in term)
-
-
-def _root(error: BaseException) -> BaseException:
-    """Return the innermost of a chain of wrapped connection errors."""
-    inner = error.__cause__ or error.__context__
-    return _root(inner) if inner else error

@@ -1,22 +1,52 @@
 """Which objects does a broker hold, and what makes each one itself?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Self, TypeVar
 
 from provisioning.broker.passwords import Password, PasswordHash
 from provisioning.broker.resource import NO_ARGUMENTS, Arguments, BrokerObject
 from provisioning.plan import FieldDiff, Identity
 
+_T = TypeVar("_T")
+#: what a queue is that names no type, where nothing else is configured
+USUAL_QUEUE_TYPE = "classic"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vhost(BrokerObject):
-    """A virtual host; one that exists is never changed, because an update resets what it does not name."""
+    """A virtual host. As desired, a field that is None is left as it is; the broker would reset it."""
 
     KIND = "vhost"
     IDENTIFYING = ("name",)
     LABEL = "vhost {name}"
     name: str
+    description: str | None = None
+    tags: tuple[str, ...] | None = None
+    #: ``classic``, ``quorum`` or ``stream``
+    default_queue_type: str | None = None
+    #: ``max-connections`` and ``max-queues``
+    limits: Arguments | None = None
+
+    def over(self, actual: "Vhost | None") -> "Vhost":
+        """Return this vhost with the fields of ``actual`` where its own are None."""
+        under = actual or Vhost(name=self.name)
+        return replace(
+            self,
+            description=_first(self.description, under.description, ""),
+            tags=_first(self.tags, under.tags, ()),
+            default_queue_type=_first(self.default_queue_type, under.default_queue_type, USUAL_QUEUE_TYPE),
+            limits=_first(self.limits, under.limits, NO_ARGUMENTS),
+        )
+
+    def differences(self, actual: Self) -> tuple[FieldDiff, ...]:
+        """Return the fields of ``actual`` that are not as this vhost wants them."""
+        return BrokerObject.differences(self.over(actual), actual.over(None))
+
+    def facts(self) -> Mapping[str, object]:
+        """Return every field, the tags in a fixed order."""
+        facts = dict(BrokerObject.facts(self))
+        return facts | {"tags": None if self.tags is None else sorted(self.tags)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +60,19 @@ class User(BrokerObject):
     tags: tuple[str, ...] = ()
     #: desired in the clear or hashed; observed always hashed; None means no password (as desired: leave it)
     password: Password | PasswordHash | None = None
+    #: ``max-connections`` and ``max-channels``; as desired, None leaves them
+    limits: Arguments | None = None
 
     def differences(self, actual: Self) -> tuple[FieldDiff, ...]:
-        """Return whether tags differ, and whether the password does (without either value)."""
-        found = [d for d in BrokerObject.differences(self, actual) if d.name != "password"]
+        """Return whether tags or limits differ, and whether the password does (without either value)."""
+        wanted, there = self._limited(actual.limits), actual._limited(None)
+        found = [d for d in BrokerObject.differences(wanted, there) if d.name != "password"]
         if self.password_differs(actual):
             found.append(FieldDiff(name="password", before=None, after=None, secret=True))
         return tuple(found)
+
+    def _limited(self, usual: Arguments | None) -> Self:
+        return replace(self, limits=_first(self.limits, usual, NO_ARGUMENTS))
 
     def password_differs(self, actual: Self) -> bool:
         """Tell whether the stored hash was made from another password."""
@@ -47,14 +83,14 @@ class User(BrokerObject):
         return self.password != actual.password
 
     def facts(self) -> Mapping[str, object]:
-        """Return the tags in a fixed order, and the stored hash."""
+        """Return the tags in a fixed order, the stored hash and the limits."""
         stored = self.password
         hashed = [stored.salted, stored.algorithm] if isinstance(stored, PasswordHash) else None
-        return {"tags": sorted(self.tags), "password": hashed}
+        return {"tags": sorted(self.tags), "password": hashed, "limits": dict(self.limits or {})}
 
     def shown(self) -> Mapping[str, object]:
-        """Return the tags."""
-        return {"tags": sorted(self.tags)}
+        """Return the tags, and limits if there are any."""
+        return {"tags": sorted(self.tags)} | ({"limits": dict(self.limits)} if self.limits else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +142,21 @@ class Policy(BrokerObject):
     name: str
     pattern: str
     #: ``queues``, ``exchanges`` or ``all`` (later versions know more)
+    apply_to: str = "queues"
+    priority: int = 0
+    definition: Arguments = NO_ARGUMENTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorPolicy(BrokerObject):
+    """Bounds that the operator sets over every policy; the stricter value of the two holds."""
+
+    KIND = "operator policy"
+    IDENTIFYING = ("vhost", "name")
+    LABEL = "operator policy {name} in vhost {vhost}"
+    vhost: str
+    name: str
+    pattern: str
     apply_to: str = "queues"
     priority: int = 0
     definition: Arguments = NO_ARGUMENTS
@@ -175,3 +226,7 @@ class Binding(BrokerObject):
             f"binding {self.source} → {self.destination_type} {self.destination} by `{self.routing_key}`"
             f"{arguments} in vhost {self.vhost}"
         )
+
+
+def _first(*values: _T | None) -> _T:
+    return next(value for value in values if value is not None)

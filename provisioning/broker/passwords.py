@@ -15,7 +15,8 @@ from types import MappingProxyType
 SHA256 = "rabbit_password_hashing_sha256"
 SALT_BYTES = 4
 
-_HASHES: Mapping[str, str] = MappingProxyType(
+#: the broker's module → the hash that it computes
+HASHING_ALGORITHMS: Mapping[str, str] = MappingProxyType(
     {
         SHA256: "sha256",
         "rabbit_password_hashing_sha512": "sha512",
@@ -44,7 +45,7 @@ class Password:
 
     def matches(self, stored: PasswordHash) -> bool:
         """Tell whether ``stored`` was made from this password; an unknown algorithm never matches."""
-        name = _HASHES.get(stored.algorithm)
+        name = HASHING_ALGORITHMS.get(stored.algorithm)
         try:
             raw = base64.b64decode(stored.salted, validate=True)
         except binascii.Error:
@@ -56,7 +57,7 @@ class Password:
 
     def hashed(self, *, salt: bytes) -> PasswordHash:
         """Return the SHA-256 hash to store; ``salt`` is four random bytes."""
-        digest = _digest(_HASHES[SHA256], salt, self._clear)
+        digest = _digest(HASHING_ALGORITHMS[SHA256], salt, self._clear)
         return PasswordHash(salted=base64.b64encode(salt + digest).decode())
 
     def __eq__(self, other: object) -> bool:

@@ -9,24 +9,26 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from provisioning import errors
 from provisioning.apply import Observation
-from provisioning.broker import definitions
-from provisioning.broker.document import document
+from provisioning.broker import connections, definitions
+from provisioning.broker.document import ClearedLimit, cleared_limits, document
 from provisioning.broker.objects import (
     Binding,
     Exchange,
+    OperatorPolicy,
     Permission,
     Policy,
     Queue,
     TopicPermission,
     User,
 )
+from provisioning.broker.parameters import Parameter
 from provisioning.broker.passwords import SALT_BYTES
-from provisioning.plan import Change, Contents, Identity, Resource
+from provisioning.plan import Change, Connection, Contents, Identity, Resource
 
 #: From this version on the start script gives the tool no standard input, and `import_definitions` without a
 #: file waits for ever; a file that is the standard input is read as any other.
@@ -35,6 +37,17 @@ FIRST_WITHOUT_STDIN = 4
 OWN_INPUT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, run as root or as the broker's user"
 #: characters of names that pass unchanged through any shell
 SAFE_NAME = re.compile(r"[\w.@:/+=%, -]+", re.ASCII)
+#: so that Erlang prints names as they are, on this machine at least
+LOCALE = "C.UTF-8"
+_ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\x\{([0-9A-Fa-f]{1,5}|10[0-9A-Fa-f]{4})\}")
+UNSAFE = (
+    "its name would not reach rabbitmqctl unchanged, through this shell or locale; it needs the HTTP door"
+)
+DIRECT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, or use the HTTP door"
+#: a name that every shell would change, and that a locale without UTF-8 takes for other letters
+PROBE = "provisioning-probe-→-$$-`:`-\\\"'-!"
+#: how rabbitmqctl says back what has arrived as it is
+PROBE_ARRIVED = PROBE.replace("\\", "\\\\").replace('"', '\\"')
 
 
 class RabbitmqctlDoor:
@@ -51,9 +64,11 @@ class RabbitmqctlDoor:
         timeout_seconds: int = 60,
     ) -> None:
         self._argv = (*argv, "--silent", "--timeout", str(timeout_seconds))
-        self._environ = dict(environ) if environ is not None else None
+        inherited = os.environ if environ is None else environ
+        self._environ = {**inherited, "LC_ALL": LOCALE}
         self._timeout = timeout_seconds + 10
         self._imports_from: tuple[str, ...] | None = None
+        self._takes_any_name: bool | None = None
 
     def __repr__(self) -> str:
         return f"RabbitmqctlDoor({self._argv!r})"
@@ -72,6 +87,8 @@ class RabbitmqctlDoor:
         queues = [resource for resource in resources if isinstance(resource, Queue)]
         found = {}
         for vhost in sorted({queue.vhost for queue in queues}):
+            if not self._arrives(vhost):
+                raise errors.Unsupported(f"cannot look into vhost {vhost}: {UNSAFE}", hint=DIRECT)
             rows = self._json(
                 "--formatter", "json", "list_queues", f"--vhost={vhost}", "name", "messages", "consumers"
             )
@@ -86,12 +103,10 @@ class RabbitmqctlDoor:
 
     def refusal(self, change: Change) -> str | None:
         """Return why this door cannot make ``change``, or None."""
-        if not change.destroys or change.before is None:
-            return None
-        if isinstance(change.before, Exchange | Binding):
+        if change.destroys and isinstance(change.before, Exchange | Binding):
             return f"rabbitmqctl has no command that deletes a {change.before.KIND}; it needs the HTTP door"
-        if not all(SAFE_NAME.fullmatch(part) for part in deletion(change.before)):
-            return "its name would not pass through a shell unchanged; it needs the HTTP door"
+        if not all(self._arrives(word) for command in _commands(change) for word in command):
+            return UNSAFE
         return None
 
     def perform(self, batch: Sequence[Change]) -> None:
@@ -100,13 +115,35 @@ class RabbitmqctlDoor:
         Raises ChangeRefused or Unreachable.
         """
         for change in batch:
-            if change.destroys and change.before is not None:
-                self._run(*deletion(change.before))
+            for command in _commands(change):
+                self._run(*command)
         made = document(batch, salt=lambda: os.urandom(SALT_BYTES))
         if made:
             source = self._stdin_argument()
             hint = OWN_INPUT if source else None
             self._run("import_definitions", *source, stdin=json.dumps(made), hint=hint)
+
+    def connections(self, holders: Collection[tuple[str, str]]) -> Sequence[Connection]:
+        """Return the open connections of these pairs of user and vhost."""
+        # Not as JSON, in which a process id is not the one that `close_connection` takes.
+        listed = self._run("--no-table-headers", "list_connections", *connections.COLUMNS)
+        found = (connections.from_rabbitmqctl(line) for line in listed.splitlines())
+        return [c for c in found if c is not None and (c.user, c.vhost) in holders]
+
+    def disconnect(self, connection: Connection) -> None:
+        """End a connection; one that has ended meanwhile is fine."""
+        self._run("close_connection", connection.handle, connections.REASON)
+
+    def _arrives(self, word: str) -> bool:
+        """Tell whether an argument reaches rabbitmqctl unchanged, by asking for a user that cannot be."""
+        if SAFE_NAME.fullmatch(word):
+            return True
+        if not word.isprintable():
+            return False
+        if self._takes_any_name is None:
+            done = self._call("list_user_permissions", "--", PROBE)
+            self._takes_any_name = PROBE_ARRIVED in done.stdout + done.stderr
+        return self._takes_any_name
 
     def _stdin_argument(self) -> tuple[str, ...]:
         """Return what makes `import_definitions` read its standard input, by the tool's own version."""
@@ -134,13 +171,24 @@ class RabbitmqctlDoor:
         refused: type[errors.ProvisioningError] = errors.ChangeRefused,
         hint: str | None = None,
     ) -> str:
+        done = self._call(*arguments, stdin=stdin)
+        if done.returncode:
+            command = " ".join(self._argv)
+            raise refused(
+                f"`{command} {arguments[0]}` failed with exit code {done.returncode}: {_reason(done)}",
+                hint="run it as the broker's user, with the node's name and cookie"
+                if refused is errors.Unreachable
+                else hint,
+            )
+        return done.stdout
+
+    def _call(self, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         command = " ".join(self._argv)
         try:
             done = subprocess.run(
                 (*self._argv, *arguments),
-                input=stdin,
+                input=stdin.encode(),
                 capture_output=True,
-                encoding="utf-8",
                 env=self._environ,
                 timeout=self._timeout,
                 check=False,
@@ -153,14 +201,32 @@ class RabbitmqctlDoor:
             raise errors.Unreachable(
                 f"`{command}` did not answer within {self._timeout} s", hint="see the broker's log"
             ) from error
-        if done.returncode:
-            raise refused(
-                f"`{command} {arguments[0]}` failed with exit code {done.returncode}: {_reason(done)}",
-                hint="run it as the broker's user, with the node's name and cookie"
-                if refused is errors.Unreachable
-                else hint,
-            )
-        return done.stdout
+        said, complained = printed(done.stdout), printed(done.stderr)
+        return subprocess.CompletedProcess(done.args, done.returncode, said, complained)
+
+
+def printed(raw: bytes) -> str:
+    r"""Return what rabbitmqctl printed: UTF-8, or what Erlang makes of it where the locale has no UTF-8.
+
+    That is Latin-1, with everything else as `\x{2192}`, which JSON has no such escape for.
+    """
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return _ESCAPED.sub(lambda found: found[1] + chr(int(found[2], 16)), text)
+
+
+def _commands(change: Change) -> tuple[tuple[str, ...], ...]:
+    """Return the commands that must run for ``change`` before its import."""
+    deleted = (deletion(change.before),) if change.destroys and change.before is not None else ()
+    return (*deleted, *map(_clearing, cleared_limits(change)))
+
+
+def _clearing(limit: ClearedLimit) -> tuple[str, ...]:
+    if isinstance(limit.owner, User):
+        return ("clear_user_limits", "--", limit.owner.name, limit.name)
+    return ("clear_vhost_limits", f"--vhost={limit.owner.name}")
 
 
 def deletion(resource: Resource) -> tuple[str, ...]:
@@ -175,6 +241,11 @@ def deletion(resource: Resource) -> tuple[str, ...]:
             return ("clear_permissions", f"--vhost={resource.vhost}", "--", resource.user)
         case Policy():
             return ("clear_policy", f"--vhost={resource.vhost}", "--", resource.name)
+        case OperatorPolicy():
+            return ("clear_operator_policy", f"--vhost={resource.vhost}", "--", resource.name)
+        case Parameter():
+            command = ("clear_parameter", f"--vhost={resource.vhost}", "--", resource.component)
+            return (*command, resource.name)
         case Queue():
             return ("delete_queue", f"--vhost={resource.vhost}", "--", resource.name)
     raise errors.Unsupported(f"{resource.label} is never deleted")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, Self
 
 from provisioning.plan import FieldDiff, Identity
@@ -11,10 +11,13 @@ from provisioning.plan import FieldDiff, Identity
 #: in the order in which they are made. A topic permission only ever restricts, so it comes before the
 #: permission that it restricts: no user is ever, however briefly, less limited than declared.
 KINDS = (
+    "global parameter",
     "vhost",
     "user",
     "topic permission",
     "permission",
+    "parameter",
+    "operator policy",
     "policy",
     "exchange",
     "queue",
@@ -31,7 +34,11 @@ class Arguments(Mapping[str, Any]):
     @cached_property
     def canonical(self) -> str:
         """The arguments as JSON with sorted keys."""
-        return json.dumps(self._values, sort_keys=True)
+        return _canonical(self._values)
+
+    def plain(self) -> dict[str, object]:
+        """Return the arguments as a dictionary of the caller's own."""
+        return dict(self._values)
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
@@ -73,7 +80,8 @@ class BrokerObject:
     @property
     def identity(self) -> Identity:
         """Kind and key."""
-        return (self.KIND, *(_key(getattr(self, name)) for name in self.IDENTIFYING))
+        values = [getattr(self, name) for name in self.IDENTIFYING]
+        return (self.KIND, *[value if isinstance(value, str) else _key(value) for value in values])
 
     @property
     def label(self) -> str:
@@ -87,6 +95,9 @@ class BrokerObject:
 
     def differences(self, actual: Self) -> tuple[FieldDiff, ...]:
         """Return the fields of ``actual`` that are not as this object wants them."""
+        # Nearly every object is as desired; what is equal field by field needs no closer look.
+        if all(_same(getattr(self, name), getattr(actual, name)) for name in self._telling()):
+            return ()
         mine, theirs = self.facts(), actual.facts()
         return tuple(
             FieldDiff(name=name, before=theirs[name], after=mine[name])
@@ -96,7 +107,10 @@ class BrokerObject:
 
     def facts(self) -> Mapping[str, object]:
         """Return every field besides the identity as JSON-like values."""
-        return {name: _plain(getattr(self, name)) for name in self._telling()}
+        return {
+            name: value if isinstance(value := getattr(self, name), str | bool) else _plain(value)
+            for name in self._telling()
+        }
 
     def shown(self) -> Mapping[str, object]:
         """Return the fields that are not as is usual."""
@@ -105,22 +119,28 @@ class BrokerObject:
 
     def _telling(self) -> Mapping[str, object]:
         """Return the fields besides the identity, with their defaults."""
-        return {
-            f.name: f.default
-            for f in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
-            if f.name not in self.IDENTIFYING
-        }
+        return _usual(type(self))  # type: ignore[arg-type]  # a class is hashable, whatever its instances are
+
+
+@cache
+def _usual(cls: type[Any]) -> Mapping[str, object]:
+    return {f.name: f.default for f in fields(cls) if f.name not in cls.IDENTIFYING}
+
+
+def _same(one: object, other: object) -> bool:
+    """Tell whether two values of a field are the same beyond doubt: 1 equals True, but is another JSON."""
+    return one is other or (type(one) is type(other) and one == other)
 
 
 def _key(value: object) -> str:
     return value if isinstance(value, str) else _canonical(_plain(value))
 
 
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True)
+#: one encoder for all: `json.dumps` makes a new one at each call
+_canonical = json.JSONEncoder(sort_keys=True).encode
 
 
 def _plain(value: object) -> object:
     if isinstance(value, Arguments):
-        return dict(value)
+        return value.plain()
     return list(value) if isinstance(value, tuple) else value

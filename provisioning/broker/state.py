@@ -1,12 +1,15 @@
 """What does a broker hold, what shall it hold, and which undeclared objects may be deleted?"""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from provisioning.broker.losses import loss
 from provisioning.broker.objects import (
     Binding,
     Exchange,
+    OperatorPolicy,
     Permission,
     Policy,
     Queue,
@@ -14,13 +17,29 @@ from provisioning.broker.objects import (
     User,
     Vhost,
 )
+from provisioning.broker.parameters import GlobalParameter, Parameter
 from provisioning.errors import ProtectedObject
-from provisioning.plan import Resource
+from provisioning.plan import Change, Identity, Loss, Resource
 
 #: the broker's own user and vhost, and the name prefix of its own objects
 DEFAULT_USER = "guest"
 DEFAULT_VHOST = "/"
 BROKERS_OWN_PREFIX = "amq."
+
+
+_KINDS: Mapping[str, type] = {
+    "vhosts": Vhost,
+    "users": User,
+    "topic_permissions": TopicPermission,
+    "permissions": Permission,
+    "policies": Policy,
+    "operator_policies": OperatorPolicy,
+    "parameters": Parameter,
+    "global_parameters": GlobalParameter,
+    "exchanges": Exchange,
+    "queues": Queue,
+    "bindings": Binding,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +51,30 @@ class State:
     topic_permissions: tuple[TopicPermission, ...] = ()
     permissions: tuple[Permission, ...] = ()
     policies: tuple[Policy, ...] = ()
+    operator_policies: tuple[OperatorPolicy, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    global_parameters: tuple[GlobalParameter, ...] = ()
     exchanges: tuple[Exchange, ...] = ()
     queues: tuple[Queue, ...] = ()
     bindings: tuple[Binding, ...] = ()
     #: as desired: an undeclared user may be pruned only if it carries this tag
     mark: str | None = None
+    #: as desired: an undeclared policy may be pruned only if its name begins so
+    policy_prefix: str = ""
     #: as desired: undeclared objects whose names match any of these expressions are left alone
     keep: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, resources: Iterable[Resource], *, mark: str | None = None, keep: tuple[str, ...] = ()
+    ) -> "State":
+        """Return a state that holds ``resources``, each with those of its kind."""
+        kinds = {kind: name for name, kind in _KINDS.items()}
+        found: dict[str, list[Resource]] = {}
+        for resource in resources:
+            found.setdefault(kinds[type(resource)], []).append(resource)
+        fields: dict[str, Any] = {name: tuple(each) for name, each in found.items()}
+        return cls(**fields, mark=mark, keep=keep)
 
     def __iter__(self) -> Iterator[Resource]:
         yield from self.vhosts
@@ -46,19 +82,31 @@ class State:
         yield from self.topic_permissions
         yield from self.permissions
         yield from self.policies
+        yield from self.operator_policies
+        yield from self.parameters
+        yield from self.global_parameters
         yield from self.exchanges
         yield from self.queues
         yield from self.bindings
 
     def owns(self, resource: Resource) -> bool:
-        """Tell whether an undeclared object may be pruned: in a declared vhost, durable and nobody's own."""
+        """Tell whether an undeclared object may be pruned: in a declared vhost, durable and nobody's own.
+
+        Users are marked by a tag; policies carry none, so their names are the mark.
+        """
         if isinstance(resource, User):
             return self.mark is not None and self.mark in resource.tags and resource.name != DEFAULT_USER
+        if isinstance(resource, Policy) and not resource.name.startswith(self.policy_prefix):
+            return False
         vhost = getattr(resource, "vhost", None)
-        if vhost is None or Vhost(name=vhost) not in self.vhosts or is_protected(resource):
+        if all(vhost != declared.name for declared in self.vhosts) or is_protected(resource):
             return False
         lasting = getattr(resource, "durable", True) and not getattr(resource, "auto_delete", False)
         return lasting and not any(self._keeps(name) for name in _names(resource))
+
+    def loss(self, change: Change, actual: Mapping[Identity, Resource]) -> Loss | None:
+        """Return what ``change`` takes away, given what is there, or None."""
+        return loss(change, actual)
 
     def _keeps(self, name: str) -> bool:
         return any(re.search(pattern, name) for pattern in self.keep)
@@ -66,8 +114,10 @@ class State:
 
 def is_protected(resource: Resource) -> bool:
     """Tell whether provisioning never touches this object: the default vhost and user, ``amq.*``."""
-    if getattr(resource, "vhost", None) == DEFAULT_VHOST or resource == Vhost(name=DEFAULT_VHOST):
+    if getattr(resource, "vhost", None) == DEFAULT_VHOST:
         return True
+    if isinstance(resource, Vhost):
+        return resource.name == DEFAULT_VHOST
     if isinstance(resource, User):
         return resource.name == DEFAULT_USER
     if isinstance(resource, Permission | TopicPermission):
@@ -121,6 +171,6 @@ def _is_grant_to_default_user(resource: Resource) -> bool:
 
 
 def _names(resource: Resource) -> tuple[str, ...]:
-    if isinstance(resource, Exchange | Queue | Policy):
+    if isinstance(resource, Exchange | Queue | Policy | OperatorPolicy | Parameter):
         return (resource.name,)
     return (resource.source, resource.destination) if isinstance(resource, Binding) else ()

@@ -1,109 +1,39 @@
 """Both doors see and make the same things, and the broker in memory does what the real one does."""
 
 import json
-import secrets
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+import os
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlsplit
 
+import amqp
 import pytest
 import requests
 
 from fleet import fleetfile
 from fleet.ops.provision import DoorName, plan_broker, provision_broker
 from provisioning import render
-from provisioning.apply import Door, Report, apply, plan_against
+from provisioning.apply import apply
 from provisioning.broker.definitions import parse
-from provisioning.broker.management import ManagementDoor
 from provisioning.broker.objects import (
     Binding,
     Exchange,
     Permission,
-    Policy,
     Queue,
-    TopicPermission,
     User,
-    Vhost,
 )
 from provisioning.broker.passwords import Password
-from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.resource import Arguments
+from provisioning.broker.script import script
 from provisioning.broker.state import State
 from provisioning.plan import Resource
-from tests.broker import BrokerNode, BrokerVhost, hosts_and_workers
-from tests.broker_model import ModelDoor, state
+from tests.broker import BrokerVhost, hosts_and_workers
+from tests.broker_model import ModelDoor
+from tests.contract.place import Place, told
 from tests.unit.provisioning.states import POOL
-
-MARK = "contract"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A vhost and a prefix of user names that are this test's own."""
-
-    node: BrokerNode
-    name: str
-
-    def door(self, name: str = "http") -> Door:
-        if name == "rabbitmqctl":
-            return RabbitmqctlDoor(self.node.rabbitmqctl)
-        return ManagementDoor(
-            self.node.management_url, user=self.node.admin_user, password=self.node.admin_password.reveal()
-        )
-
-    def moved(self, resources: Iterable[Resource]) -> list[Resource]:
-        """Return ``resources`` with this vhost and these users in place of theirs."""
-        return [self._moved(resource) for resource in resources]
-
-    def _moved(self, resource: Resource) -> Resource:
-        if isinstance(resource, Vhost):
-            return Vhost(name=self.name)
-        if isinstance(resource, User):
-            return replace(resource, name=f"{self.name}.{resource.name}", tags=(self.name,))
-        if isinstance(resource, Permission | TopicPermission):
-            return replace(resource, vhost=self.name, user=f"{self.name}.{resource.user}")
-        assert isinstance(resource, Policy | Exchange | Queue | Binding)
-        return replace(resource, vhost=self.name)
-
-    def desired(self, *resources: Resource) -> State:
-        """Return a state of this vhost; what it does not hold of earlier ones is prunable."""
-        return state([Vhost(name=self.name), *resources], mark=self.name)
-
-    def converge(self, desired: State, door: Door) -> Report:
-        planned = plan_against(desired, door.observe(), door, prune=True)
-        return apply(planned, door, allow_replace=True, pause=lambda _: None)
-
-    def seen(self) -> set[str]:
-        """Return what the broker itself says is here, without salts."""
-        return {told(r) for r in self.door().observe().resources if self.owns(r)}
-
-    def owns(self, resource: Resource) -> bool:
-        return any(part.startswith(self.name) for part in resource.identity[1:])
-
-
-def told(resource: Resource) -> str:
-    facts = dict(resource.facts())
-    facts.pop("password", None)
-    return json.dumps([resource.identity, facts], sort_keys=True)
-
-
-@pytest.fixture
-def place(each_broker: BrokerNode) -> Iterator[Place]:
-    made = Place(node=each_broker, name=f"doors-{secrets.token_hex(4)}")
-    try:
-        yield made
-    finally:
-        door = made.door()
-        left = plan_against(state([], mark=made.name), door.observe(), door, prune=True)
-        apply(left, door, pause=lambda _: None)
-        requests.delete(
-            f"{each_broker.management_url}/api/vhosts/{quote(made.name, safe='')}",
-            auth=(each_broker.admin_user, each_broker.admin_password.reveal()),
-            timeout=20,
-        )
-
 
 #: pairs (what is there, what is wanted) that go through every action on every kind
 STEPS: tuple[tuple[int, ...], ...] = tuple(
@@ -183,24 +113,48 @@ def test_a_fleet_is_planned_alike_and_made_alike_through_either_door(place: Plac
     assert made[0] == made[1]
 
 
+def test_a_script_makes_a_fleet(place: Place, fleet_file: Path) -> None:
+    fleet = fleetfile.read(str(fleet_file))
+    planned = plan_broker(fleet, {}, door=DoorName.RABBITMQCTL)
+    text = script(planned.plan, version=planned.version, source="fleet.toml")
+    password = fleet_file.with_name("password").read_text()
+    assert password not in text
+    done = subprocess.run(
+        ("/bin/sh", "-c", text),
+        env={**os.environ, "RABBITMQCTL": " ".join(place.node.rabbitmqctl)},
+        input=f"{password}\n" * 2,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for door in DoorName:
+        assert plan_broker(fleet, {}, door=door, prune=True).plan.changes == ()
+
+
 @pytest.mark.parametrize("door", ["http", "rabbitmqctl"])
-def test_names_that_need_care_survive_being_made_changed_and_deleted(place: Place, door: str) -> None:
-    # Each deletion by rabbitmqctl costs most of a second.
-    odd = ("-p", "a/b c%2F#?&ü", "-") if door == "http" else ("-p",)
-    users = [User(name=f"{place.name}{n}", tags=(place.name,), password=Password("x")) for n in odd]
-    rights = [Permission(vhost=place.name, user=u.name, configure="", write="", read="") for u in users]
-    limits = [TopicPermission(vhost=place.name, user=u.name, exchange=n, write="", read="")
-              for u, n in zip(users, odd, strict=True)]  # fmt: skip
-    queues = [Queue(vhost=place.name, name=n, type="classic") for n in odd]
-    policies = [Policy(vhost=place.name, name=n, pattern="^none$", definition=Arguments({"max-length": 1}))
-                for n in odd]  # fmt: skip
-    everything = [*users, *rights, *limits, *queues, *policies]
-    own = Permission(vhost=place.name, user=place.node.admin_user, configure=".*", write=".*", read=".*")
+def test_a_users_connections_are_seen_and_ended(place: Place, door: str) -> None:
+    user = User(name=f"{place.name}.u", tags=(place.name,), password=Password("x"))
+    right = Permission(vhost=place.name, user=user.name, configure=".*", write=".*", read=".*")
+    assert place.converge(place.desired(user, right), place.door()).converged
     opened = place.door(door)
-    assert place.converge(place.desired(*everything, own), opened).converged
-    assert len(place.seen()) == len(everything) + 2
-    assert place.converge(place.desired(own), opened).converged
-    assert place.seen() == {told(Vhost(name=place.name)), told(own)}
+    connection = amqp.Connection(
+        host=urlsplit(place.node.url).netloc, userid=user.name, password="x", virtual_host=place.name
+    )
+    connection.connect()
+    try:
+        assert opened.connections({(user.name, "elsewhere"), ("nobody", place.name)}) == []
+        (found,) = opened.connections({(user.name, place.name)})
+        assert (found.user, found.vhost) == (user.name, place.name)
+        opened.disconnect(found)
+        with pytest.raises((ConnectionError, amqp.ConnectionForced)):
+            connection.drain_events(timeout=20)
+    finally:
+        # Closes the socket, whatever the broker says.
+        connection.collect()
+    assert opened.connections({(user.name, place.name)}) == []
+    opened.disconnect(found)
 
 
 def test_the_http_door_deletes_exchanges_and_bindings_whatever_they_are_called(place: Place) -> None:
@@ -223,7 +177,7 @@ def test_the_http_door_deletes_exchanges_and_bindings_whatever_they_are_called(p
 
 def test_creating_a_vhost_over_http_leaves_its_creator_no_permission(place: Place) -> None:
     assert place.converge(place.desired(), place.door()).converged
-    assert place.seen() == {told(Vhost(name=place.name))}
+    assert place.seen() == {place.bare}
 
 
 def login(place: Place, user: str, password: str) -> int:

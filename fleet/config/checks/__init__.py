@@ -48,6 +48,7 @@ CHECKS = (
     Check(note=schedule.check_tasks, reads=_reads("backups", "hosts", "queues", "workers", "tasks")),
     Check(note=broker.check_names),
     Check(note=broker.check_users, reads=_reads("queues")),
+    Check(note=broker.check_host_users, reads=_reads("hosts")),
     Check(note=broker.check_redis_keys),
     Check(note=broker.check_visibility_timeout, reads=_reads("queues", "mail")),
 )

@@ -1,11 +1,15 @@
 """Are the broker's users apart from each other, and is nothing asked of the broker that it cannot do?"""
 
 from fleet.config.checks.draft import Draft
+from fleet.config.convert import HOST_VARIABLE
+from fleet.config.locate import Path
 from fleet.model import Kind, Profile
 
 #: objects of every broker that are never a fleet's own
 FOREIGN_VHOST = "/"
 FOREIGN_USER = "guest"
+EXAMPLE = 'such as host_password = "file:/etc/fleet/{host}.password" in [broker]'
+PER_HOST = 'profile = "per-host" in [broker] gives each host a user of its own'
 
 
 def check_names(draft: Draft) -> None:
@@ -37,7 +41,7 @@ def check_users(draft: Draft) -> None:
     """No user has two roles, and a publisher's queues exist."""
     broker = draft.fleet.broker
     administrator = broker.management.user if broker.management else None
-    if administrator == broker.user and broker.profile is Profile.LEAST_PRIVILEGE:
+    if administrator == broker.user and broker.profile is not Profile.OPEN:
         draft.problems.add(
             ("broker", "management", "user"),
             f"`{administrator}` is the fleet's own user, which is no administrator under least privilege",
@@ -53,6 +57,51 @@ def check_users(draft: Draft) -> None:
             draft.queue(name, (*path, "queues", index))
 
 
+def check_host_users(draft: Draft) -> None:
+    """With the profile ``per-host`` each host has a user and a password of its own; else none has."""
+    fleet, file = draft.fleet, draft.file.broker
+    if fleet.broker.profile is not Profile.PER_HOST:
+        _refuse_host_passwords(draft)
+        return
+    if file.host_password is not None and HOST_VARIABLE not in file.host_password:
+        draft.problems.add(
+            ("broker", "host_password"),
+            f"does not contain `{HOST_VARIABLE}`, so all hosts would have one password",
+            hint=EXAMPLE,
+        )
+        return
+    for host in fleet.hosts:
+        if host.password is None:
+            message = "`password` of the host's broker user is missing"
+            draft.problems.add(("hosts", host.name), message, hint=EXAMPLE)
+    _check_apart(draft)
+
+
+def _check_apart(draft: Draft) -> None:
+    """Note the hosts whose broker user or whose password is somebody else's, too."""
+    fleet, broker = draft.fleet, draft.fleet.broker
+    others = {broker.user, *(user.name for user in broker.users)}
+    others |= {broker.management.user} if broker.management else set()
+    owners: dict[object, str] = {broker.password: f"user `{broker.user}`"}
+    for host in fleet.hosts:
+        for user in sorted({broker.host_user(host.name), broker.host_sender(host.name)} & others):
+            draft.problems.add(("hosts", host.name), f"its broker user `{user}` has another role already")
+        me = f"host `{host.name}`"
+        owner = owners.setdefault(host.password, me) if host.password else me
+        if owner != me:
+            draft.problems.add(("hosts", host.name, "password"), f"is the password of {owner}, too")
+
+
+def _refuse_host_passwords(draft: Draft) -> None:
+    written: list[Path] = [
+        ("hosts", name, "password") for name, host in draft.file.hosts.items() if host.password
+    ]
+    if draft.file.broker.host_password is not None:
+        written.insert(0, ("broker", "host_password"))
+    for path in written:
+        draft.problems.add(path, f"applies to the profile `{Profile.PER_HOST}` only", hint=PER_HOST)
+
+
 def check_redis_keys(draft: Draft) -> None:
     """No key is given that this kind of broker cannot honour."""
     written = draft.file.broker.model_fields_set
@@ -60,7 +109,7 @@ def check_redis_keys(draft: Draft) -> None:
         if "visibility_timeout" in written:
             draft.problems.add(("broker", "visibility_timeout"), "applies to Redis only")
         return
-    for key in ("management", "rabbitmqctl", "users", "tls", "profile"):
+    for key in ("management", "rabbitmqctl", "users", "tls", "profile", "password_hash"):
         if key in written:
             draft.problems.add(("broker", key), "applies to RabbitMQ only, and the broker is Redis")
     for name, queue in draft.file.queues.items():

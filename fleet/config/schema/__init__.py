@@ -13,7 +13,15 @@ from fleet.config.schema.work import BackupTable, MailTable, ScheduleTable, Task
 from fleet.config.schema.workers import HostTable, QueueTable, WorkerTable
 from fleet.config.values import AbsolutePath, HostName, Name, Word
 
-__all__ = ["BackupTable", "BrokerTable", "FleetFile", "QueueTable", "ScheduleTable", "WorkerTable"]
+__all__ = [
+    "BackupTable",
+    "BrokerTable",
+    "FleetFile",
+    "HostTable",
+    "QueueTable",
+    "ScheduleTable",
+    "WorkerTable",
+]
 
 
 class FleetTable(Table):

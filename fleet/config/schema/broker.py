@@ -36,10 +36,12 @@ class ManagementTable(Table):
 class UserTable(Table):
     """A further broker user with one role."""
 
-    role: Literal["publisher", "observer", "operator"]
-    """What it may do: only enqueue, only read the journal, or control workers and deal with dead letters."""
+    role: Literal["publisher", "observer", "operator", "monitor"]
+    """Only enqueue, only read the journal, control workers and settle dead letters, or only see the API."""
     password: Reference
     """The user's password."""
+    password_hash: Reference | None = None
+    """Its hash, as RabbitMQ keeps it; provisioning then sets the hash, and needs no password."""
     queues: list[Word] = Field(default=[])
     """Publisher only: the queues it may publish to; all when left out."""
 
@@ -57,8 +59,12 @@ class BrokerTable(Table):
     """The fleet's own broker user; `celery` when left out."""
     password: Reference | None = None
     """Its password; RabbitMQ needs one."""
+    password_hash: Reference | None = None
+    """Hash of that password, as RabbitMQ keeps it; provisioning then sets the hash, and needs no password."""
     profile: Profile = Field(default=Profile.LEAST_PRIVILEGE, strict=False)
-    """What the fleet's own user may do: what its workers need, or everything, as `administrator`."""
+    """The fleet's own user may do what workers need, or everything; or each host has users of its own."""
+    host_password: Line | None = None
+    """With `per-host`: where each host's password is, such as `file:/etc/fleet/{host}.password`."""
     tls: TlsTable | None = None
     management: ManagementTable | None = None
     rabbitmqctl: Annotated[list[Line], Field(min_length=1)] | None = None

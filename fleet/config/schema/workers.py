@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fleet.config.schema.table import Table
-from fleet.config.values import Address, Duration, HostPattern, Name, Window, Word
+from fleet.config.values import Address, Duration, HostPattern, Name, Reference, Window, Word
 from fleet.model import SLOT_PORT_STEP, Pool
 
 #: leaves room for the port of the worker's second instance
@@ -19,6 +19,8 @@ class HostTable(Table):
     """Where it is reached, and where its workers serve metrics; its name when left out."""
     labels: list[Name] = Field(default=[])
     """Labels, used as `@label` wherever hosts are named."""
+    password: Reference | None = None
+    """With `per-host`: the password of this host's broker users; `host_password` when left out."""
 
 
 class QueueTable(Table):

@@ -43,6 +43,7 @@ PAUSE_SECONDS = 60.0
 #: rabbitmqctl as the broker's own user: root's wrapper would pass every argument through a shell
 CTL = (
     *("runuser", "-u", "rabbitmq", "--", "env", "--chdir=/var/lib/rabbitmq", "HOME=/var/lib/rabbitmq"),
+    "LC_ALL=C.UTF-8",
     "/usr/lib/rabbitmq/bin/rabbitmqctl",
 )
 #: a file that is the standard input can be opened by its owner only, so it becomes the broker's own

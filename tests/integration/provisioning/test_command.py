@@ -45,7 +45,7 @@ def test_no_output_holds_a_password_or_a_hash(site: Site, run_fleet: RunFleet) -
     before = site.vhost.api("GET", path)["password_hash"]
     done = run_fleet("--debug", "provision", "broker", "--yes", "--json", file=site.file)
     after = site.vhost.api("GET", path)["password_hash"]
-    assert "password differs" in done.stderr
+    assert "password  differs" in done.stderr
     shown = done.stdout + done.stderr
     assert [
         secret for secret in (site.password, "stolen-and-changed", before, after) if secret in shown
@@ -60,10 +60,10 @@ def test_a_queue_that_would_be_replaced_is_refused_with_what_it_holds(
     site.vhost.api("PUT", queue, {"durable": True})
     done = run_fleet("provision", "broker", "--yes", file=site.file)
     assert done.returncode == 1
-    assert "-/+ queue fleet.email" in done.stdout
-    assert "type: classic → quorum" in done.stdout
-    assert "holds 0 messages, has 0 consumers" in done.stdout
-    assert "--replace" in done.stderr
+    assert "! queue fleet.email" in done.stdout
+    assert "type  classic → quorum" in done.stdout
+    assert "holds 0 messages and has 0 consumers" in done.stdout
+    assert "--allow-destructive" in done.stderr
     assert site.vhost.api("GET", queue)["type"] == "classic"
 
 
@@ -259,4 +259,4 @@ def test_the_scripts_work_without_any_fleet(bare_site: Site, tmp_path: Path) -> 
     desired.write_text("[]")
     wrong = run("plan")
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith("error: definitions are a JSON object")
+    assert wrong.stderr.startswith(f"error: {desired}: definitions are a JSON object")

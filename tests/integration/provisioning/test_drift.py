@@ -118,12 +118,17 @@ def test_every_kind_of_drift_is_named_exactly_and_repaired(
 UNDECLARED: dict[str, dict[str, Any]] = {
     "queues/{vhost}/leftover": {"durable": True, "arguments": {"x-queue-type": "quorum"}},
     "exchanges/{vhost}/leftover": {"type": "topic", "durable": True},
-    "policies/{vhost}/leftover": {"pattern": "^none$", "definition": {"max-length": 1}, "apply-to": "queues"},
+    "policies/{vhost}/fleet.leftover": {
+        "pattern": "^none$",
+        "definition": {"max-length": 1},
+        "apply-to": "queues",
+    },
     "users/{vhost}-gone": {"password": "x", "tags": ["fleet:{vhost}"]},
     "permissions/{vhost}/{vhost}-gone": EVERYTHING,
     "topic-permissions/{vhost}/{user}": {"exchange": "leftover", "write": ".*", "read": ".*"},
 }
 FOREIGN: dict[str, dict[str, Any]] = {
+    "policies/{vhost}/theirs": {"pattern": "^none$", "definition": {"max-length": 1}, "apply-to": "queues"},
     "queues/{vhost}/w-a@alpha.celery.pidbox": {"durable": True},
     "queues/{vhost}/passing": {"durable": False},
     "exchanges/{vhost}/celeryev": {"type": "topic", "durable": True},
@@ -155,6 +160,9 @@ def test_undeclared_objects_stay_until_they_are_pruned_and_foreign_ones_stay_for
         users = {user["name"] for user in site.vhost.api("GET", "users")}
         assert {"w-a@alpha.celery.pidbox", "passing"} < queues
         assert "leftover" not in queues
+        policies = {policy["name"] for policy in site.vhost.api("GET", f"policies/{name}")}
+        assert "theirs" in policies
+        assert "fleet.leftover" not in policies
         assert f"{name}-theirs" in users
         assert f"{name}-gone" not in users
     finally:
@@ -169,6 +177,6 @@ def test_a_queue_whose_message_the_statistics_do_not_show_yet_is_not_deleted(sit
     assert site.vhost.api("POST", publish, body) == {"routed": True}
     started = time.monotonic()
     with pytest.raises(QueueInUse, match="holds 1 messages"):
-        apply(planned.plan, planned.door)
+        apply(planned.plan, planned.door, allow_destructive=True)
     assert time.monotonic() - started < 15
     assert site.vhost.api("GET", f"queues/{site.vhost.name}/leftover")["name"] == "leftover"

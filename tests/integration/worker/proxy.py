@@ -4,6 +4,7 @@ import contextlib
 import selectors
 import socket
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -16,8 +17,12 @@ METHOD, CONTENT, BASIC_DELIVER = 1, (2, 3), bytes((0, 60, 0, 60))
 class Cable:
     """Relays TCP from a port of its own to the broker's."""
 
-    def __init__(self, broker_port: int) -> None:
+    def __init__(
+        self, broker_port: int, *, watch: Callable[[], Callable[[bytes], None]] | None = None
+    ) -> None:
         self._broker_port = broker_port
+        #: makes, for each connection, what is told the bytes that its client sends
+        self._watch = watch or (lambda: lambda _: None)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         #: bytes that workers send are thrown away, and the broker does not know
@@ -79,7 +84,7 @@ class Cable:
             self._spawn(self._relay, worker, socket.create_connection(("127.0.0.1", self._broker_port)))
 
     def _relay(self, worker: socket.socket, broker: socket.socket) -> None:
-        frames, lost = Frames(), False
+        frames, lost, tell = Frames(), False, self._watch()
         with worker, broker, selectors.DefaultSelector() as selector:
             selector.register(worker, selectors.EVENT_READ, broker)
             selector.register(broker, selectors.EVENT_READ, worker)
@@ -97,7 +102,9 @@ class Cable:
                             continue
                         if not data:
                             return
-                        if source is broker:
+                        if source is worker:
+                            tell(data)
+                        else:
                             data = frames.without_messages(data, mute=self.mute.is_set())
                         if not (lost or (source is worker and self.deaf.is_set())):
                             key.data.sendall(data)

@@ -29,9 +29,11 @@ def test_a_plan_without_changes_makes_no_request() -> None:
 
 def test_a_replace_is_refused_without_its_flag_and_nothing_is_changed() -> None:
     door = ModelDoor([VHOST, QUEUE])
-    with pytest.raises(errors.ReplaceRefused, match=r"queue q in vhost v differs in type") as caught:
+    with pytest.raises(
+        errors.DestructionRefused, match=r"replace queue q in vhost v: what it holds"
+    ) as caught:
         apply(planned([VHOST, TASKS, replace(QUEUE, type="stream")], door), door)
-    assert "--replace" in str(caught.value.hint)
+    assert "--allow-destructive" in str(caught.value.hint)
     assert door.requests == []
 
 
@@ -40,7 +42,7 @@ def test_a_queue_that_is_in_use_is_never_deleted(held: Contents) -> None:
     door = ModelDoor([VHOST, QUEUE])
     door.held[QUEUE.identity] = held
     with pytest.raises(errors.QueueInUse, match=f"holds {held.messages} messages"):
-        apply(planned([VHOST], door, prune=True), door)
+        apply(planned([VHOST], door, prune=True), door, allow_destructive=True)
     assert door.requests == []
 
 
@@ -54,7 +56,7 @@ def test_a_queue_that_only_looks_empty_is_found_out_by_the_second_reading() -> N
         door.held[QUEUE.identity] = Contents(messages=1, consumers=0)
 
     with pytest.raises(errors.QueueInUse):
-        apply(planned([VHOST], door, prune=True), door, pause=pause)
+        apply(planned([VHOST], door, prune=True), door, allow_destructive=True, pause=pause)
     assert waited == [7.0]
 
 

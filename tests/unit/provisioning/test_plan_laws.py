@@ -27,9 +27,10 @@ def test_a_state_that_is_as_desired_needs_no_change(desired: State) -> None:
 @given(states(), states())
 def test_applying_a_plan_with_prune_leads_to_the_desired_state(desired: State, actual: State) -> None:
     door = ModelDoor(actual)
-    report = apply(plan(desired, door.observe().resources, prune=True), door, allow_replace=True)
+    report = apply(plan(desired, door.observe().resources, prune=True), door, allow_destructive=True)
     assert report.converged
-    assert set(door.objects) == {resource.identity for resource in desired}
+    shared = {parameter.identity for parameter in actual.global_parameters}
+    assert set(door.objects) == {resource.identity for resource in desired} | shared
 
 
 @quick
@@ -40,7 +41,7 @@ def test_without_prune_nothing_undeclared_is_deleted_but_what_goes_with_a_replac
     planned = plan(desired, map(stored, actual))
     assert all(change.implied_by for change in planned.of(Action.DELETE))
     door = ModelDoor(actual)
-    assert apply(planned, door, allow_replace=True).converged
+    assert apply(planned, door, allow_destructive=True).converged
 
 
 @quick
@@ -79,4 +80,5 @@ def test_no_password_and_no_hash_appears_in_what_is_shown(desired: State, actual
 @given(states())
 def test_definitions_say_all_there_is_to_a_state(actual: State) -> None:
     kept = state(map(stored, actual))
-    assert set(parse(json.loads(json.dumps(state_document(kept))))) == set(kept)
+    again = parse(json.loads(json.dumps(state_document(kept))))
+    assert set(map(stored, again)) == set(kept)

@@ -6,7 +6,7 @@ from provisioning import render
 from provisioning.broker.objects import Exchange, Permission, Policy, Queue, User, Vhost
 from provisioning.broker.passwords import Password
 from provisioning.broker.resource import Arguments
-from provisioning.plan import Contents, plan
+from provisioning.plan import Connection, Contents, plan
 from tests.broker_model import state, stored
 
 CASES = Path(__file__).parents[2] / "cases" / "plans"
@@ -17,18 +17,27 @@ USER = User(name="u", tags=("ours",), password=Password("secret"))
 
 def test_a_plan_reads_as_in_the_golden_file() -> None:
     row = Permission(vhost="v", user="u", configure="^$", write="^tasks$", read="^$")
+    theirs = replace(row, user="w")
     policy = Policy(vhost="v", name="p", pattern="^q$", definition=Arguments({"delivery-limit": 5}))
     tasks = Exchange(vhost="v", name="tasks", type="topic")
-    desired = state([VHOST, USER, row, policy, tasks, QUEUE], mark="ours")
+    desired = state([VHOST, USER, row, theirs, policy, tasks, QUEUE], mark="ours")
     actual = [
         VHOST,
         stored(replace(USER, tags=(), password=Password("other"))),
         replace(policy, definition=Arguments({"delivery-limit": 20})),
         replace(QUEUE, type="classic"),
+        replace(theirs, write=".*"),
         Queue(vhost="v", name="old\x1b[2J", type="quorum"),
     ]
     pruned = plan(desired, actual, prune=True)
-    held = replace(pruned, contents={QUEUE.identity: Contents(messages=12, consumers=2)})
+    held = replace(
+        pruned,
+        contents={QUEUE.identity: Contents(messages=12, consumers=2)},
+        connections=tuple(
+            Connection(user="w", vhost="v", handle="", client=client)
+            for client in ("10.0.0.7", "shop\x1b[2J", "10.0.0.7")
+        ),
+    )
     kept = plan(state([VHOST, QUEUE], mark="ours"), [VHOST, QUEUE, actual[-1]])
     shown = render.text(held, refusals={QUEUE.identity: "not through this door"}) + "\n\n" + render.text(kept)
     assert shown + "\n" == (CASES / "every-sign.txt").read_text(encoding="utf-8")
@@ -43,6 +52,7 @@ def test_the_json_of_a_plan_has_every_change_with_its_fields() -> None:
         {
             "action": "update",
             "kind": "user",
+            "identity": ["user", "u"],
             "object": "user u",
             "fields": [
                 {"name": "tags", "before": [], "after": ["ours"]},

@@ -14,7 +14,7 @@ from provisioning.broker.document import document, state_document
 from provisioning.broker.objects import Binding, Exchange, Policy, Queue, TopicPermission, User
 from provisioning.broker.passwords import Password, PasswordHash
 from provisioning.broker.permissions import NOTHING, exactly, literal, names
-from provisioning.broker.rabbitmqctl import RabbitmqctlDoor, deletion
+from provisioning.broker.rabbitmqctl import RabbitmqctlDoor, deletion, printed
 from provisioning.errors import MalformedDefinitions
 from provisioning.plan import Action, Change
 from tests.broker_model import state
@@ -139,18 +139,37 @@ def test_rabbitmqctl_gets_names_that_cannot_become_options(
     assert deletion(resource) == argv
 
 
+#: lets a second shell read the arguments, as Debian's wrapper does, and says back what is left of them
+SECOND_SHELL = ("/bin/sh", "-c", 'printf "%s\\n" "$(eval "echo $*")"', "sh")
+UNSAFE = (Queue(vhost="v", name="$(id)", type="quorum"), User(name="a`b"), User(name="ü"))
+
+
 @pytest.mark.parametrize(
-    ("resource", "reason"),
+    "resource",
+    [Exchange(vhost="v", name="e", type="topic"), Binding(vhost="v", source="e", destination="q")],
+)
+def test_rabbitmqctl_refuses_what_it_has_no_command_for(resource: Exchange | Binding) -> None:
+    refusal = RabbitmqctlDoor().refusal(Change(action=Action.DELETE, before=resource))
+    assert "needs the HTTP door" in str(refusal)
+    assert RabbitmqctlDoor().refusal(Change(action=Action.CREATE, after=resource)) is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
     [
-        (Exchange(vhost="v", name="e", type="topic"), "needs the HTTP door"),
-        (Binding(vhost="v", source="e", destination="q"), "needs the HTTP door"),
-        (Queue(vhost="v", name="$(id)", type="quorum"), "would not pass through a shell"),
-        (User(name="a`b"), "would not pass through a shell"),
+        ("é → \\\\x{41}".encode(), "é → \\\\x{41}"),
+        (b'"\xe9 \\x{2192}"', '"é →"'),
+        (b'"\\x{2192}"', '"→"'),
+        (b'"\\\\\\x{2192}"', '"\\\\→"'),
     ],
 )
-def test_rabbitmqctl_refuses_what_it_cannot_delete(
-    resource: Exchange | Binding | Queue | User, reason: str
-) -> None:
+def test_what_rabbitmqctl_prints_is_read_in_any_locale(raw: bytes, text: str) -> None:
+    assert printed(raw) == text
+
+
+@pytest.mark.parametrize("resource", UNSAFE)
+def test_rabbitmqctl_gets_no_name_that_a_second_shell_would_change(resource: Queue | User) -> None:
     change = Change(action=Action.DELETE, before=resource)
-    assert reason in str(RabbitmqctlDoor().refusal(change))
-    assert RabbitmqctlDoor().refusal(Change(action=Action.CREATE, after=resource)) is None
+    assert "would not reach rabbitmqctl unchanged" in str(RabbitmqctlDoor(SECOND_SHELL).refusal(change))
+    # Made on stdin, where no shell looks.
+    assert RabbitmqctlDoor(SECOND_SHELL).refusal(Change(action=Action.CREATE, after=resource)) is None

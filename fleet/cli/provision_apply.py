@@ -1,0 +1,96 @@
+"""How is a broker plan shown, asked about, carried out and reported? Shared by the commands that do it."""
+
+import os
+import sys
+import time
+
+import click
+
+from fleet.cli.context import emit_json, say
+from fleet.errors import FleetError, PartlyDone, UsageError
+from fleet.ops.provision import BrokerPlan, apply_plan, version_text
+from provisioning import render
+from provisioning.apply import Report
+
+#: colour of a line by its first character, on a terminal that may have colours
+COLOURS = {"+": "green", "~": "yellow", "!": "magenta", "-": "red", "?": "cyan"}
+
+yes_option = click.option(
+    "--yes", is_flag=True, show_envvar=True, help="Do not ask before changing anything."
+)
+destructive_option = click.option(
+    "--allow-destructive",
+    is_flag=True,
+    show_envvar=True,
+    help="Make changes that lose data or somebody's access, too; a queue that holds messages or has"
+    " consumers is never deleted.",
+)
+close_option = click.option(
+    "--close-connections",
+    is_flag=True,
+    show_envvar=True,
+    help="Afterwards end the connections that keep rights which were taken away.",
+)
+
+
+def show(planned: BrokerPlan, *, to_stderr: bool) -> None:
+    """Print the plan for an operator."""
+    told = render.text(planned.plan, refusals=planned.refusals)
+    if not told:
+        return
+    stream = sys.stderr if to_stderr else sys.stdout
+    if stream.isatty() and not os.environ.get("NO_COLOR"):
+        told = "\n".join(click.style(line, fg=COLOURS.get(line[:1])) for line in told.splitlines())
+    click.echo(told, err=to_stderr)
+
+
+def record(planned: BrokerPlan) -> dict[str, object]:
+    """Return the plan for a program."""
+    return {
+        "door": str(planned.door_name),
+        "broker_version": version_text(planned),
+        **render.record(planned.plan, refusals=planned.refusals),
+    }
+
+
+def carry_out(
+    planned: BrokerPlan,
+    *,
+    started: float,
+    yes: bool,
+    as_json: bool,
+    allow_destructive: bool,
+    close_connections: bool,
+) -> None:
+    """Ask if need be, change the broker and report.
+
+    Raises PartlyDone or FleetError when the broker is not as desired afterwards.
+    """
+    if planned.plan.changes and not yes:
+        _ask(planned)
+    report = apply_plan(planned, allow_destructive=allow_destructive, close_connections=close_connections)
+    if as_json:
+        emit_json({**record(planned), "report": render.report_record(report)})
+    if told := render.report_text(report):
+        say(told)
+    say(render.outcome(report, seconds=time.monotonic() - started))
+    _raise_unless_converged(report)
+
+
+def _ask(planned: BrokerPlan) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"stdin is no terminal to ask on; {render.summary(planned.plan)}; nothing was changed",
+            hint="add `--yes` to change without a question, or `--check` to only look",
+        )
+    if not click.confirm(f"make these {len(planned.plan.changes)} changes?", err=True):
+        raise FleetError("not confirmed; nothing was changed")
+
+
+def _raise_unless_converged(report: Report) -> None:
+    if report.converged:
+        return
+    hint = "see the reason above; `fleet provision broker` goes on from where it stopped"
+    if report.done:
+        raise PartlyDone("the broker was changed, but is not as desired", hint=hint)
+    raise FleetError("nothing was changed, and the broker is not as desired", hint=hint)

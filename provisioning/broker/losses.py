@@ -1,0 +1,141 @@
+"""Which changes take away data, or somebody's access?
+
+Told before anything is changed, and made only when the operator allows it. What cannot be proved to be
+harmless counts as a loss: a false alarm costs one more option on a command line.
+"""
+
+import re
+from collections.abc import Mapping
+
+from provisioning.broker.narrowing import EVERYTHING, may_narrow
+from provisioning.broker.objects import (
+    Binding,
+    Exchange,
+    OperatorPolicy,
+    Permission,
+    Policy,
+    Queue,
+    TopicPermission,
+    User,
+    Vhost,
+)
+from provisioning.plan import Action, Change, Identity, Loss, Lost, Resource
+
+#: limits of a policy beyond which messages, or whole queues, are dropped; lengths may refuse instead
+LENGTHS = ("max-length", "max-length-bytes")
+DROPPING = (*LENGTHS, "message-ttl", "expires", "max-age")
+
+
+def loss(change: Change, actual: Mapping[Identity, Resource]) -> Loss | None:
+    """Return what ``change`` takes away, given what is there, or None."""
+    if change.action is Action.DELETE and change.implied_by:
+        return None
+    match change.resource:
+        case Vhost() | Queue() | Exchange() | Binding() if change.destroys:
+            return _lost_data(change.resource)
+        case Policy() | OperatorPolicy() as policy if change.action is not Action.DELETE:
+            return _lost_messages(policy, change.before, actual)
+        case User() as user:
+            return _lost_login(user, change)
+        case Permission() as permission if isinstance(change.before, Permission):
+            return _lost_rights(permission, change.before, change)
+        case TopicPermission() as limit if change.action is not Action.DELETE:
+            before = change.before or _unlimited(limit, actual)
+            return _lost_rights(limit, before, change) if isinstance(before, TopicPermission) else None
+    return None
+
+
+def locks_out(change: Change, account: str) -> str | None:
+    """Return how ``change`` would keep ``account`` from working on the broker, or None."""
+    mine = change.resource
+    if isinstance(mine, User) and mine.name == account and isinstance(change.before, User):
+        if change.action is Action.DELETE:
+            return _own(account, "would be deleted")
+        if dropped := set(change.before.tags) - set(mine.tags):
+            return _own(account, f"would lose the tag {', '.join(sorted(dropped))}")
+        if any(field.name == "password" for field in change.fields):
+            return _own(account, "would get another password")
+    if isinstance(mine, Permission) and mine.user == account and isinstance(change.before, Permission):
+        return _own(account, "would lose rights") if loss(change, {}) else None
+    return None
+
+
+def _own(account: str, what: str) -> str:
+    return f"{account} {what}, and it is the account that is logged in here"
+
+
+def _lost_data(resource: Resource) -> Loss:
+    reasons = {
+        Vhost.KIND: "everything in it is lost",
+        Queue.KIND: "what it holds is lost",
+        Exchange.KIND: "what is sent to it while it is gone is lost or refused",
+        Binding.KIND: "what it routes is lost or refused from then on",
+    }
+    return Loss(what=Lost.DATA, reason=reasons[resource.KIND])
+
+
+def _lost_messages(
+    after: Policy | OperatorPolicy, before: Resource | None, actual: Mapping[Identity, Resource]
+) -> Loss | None:
+    """Return what a limit drops that is new or lower, in queues that are there and may be longer or older."""
+    old = before.definition if isinstance(before, Policy | OperatorPolicy) else {}
+    refuses = str(after.definition.get("overflow", "")).startswith("reject-publish")
+    lower = [
+        key
+        for key in DROPPING
+        if _is_lower(old.get(key), after.definition.get(key)) and not (refuses and key in LENGTHS)
+    ]
+    if not lower or not any(_matches(after, resource) for resource in actual.values()):
+        return None
+    return Loss(what=Lost.DATA, reason=f"messages or queues beyond {', '.join(lower)} are dropped")
+
+
+def _is_lower(old: object, new: object) -> bool:
+    if isinstance(old, int) and isinstance(new, int):
+        return new < old
+    # An age is a text such as `30D`; another one may be a shorter one.
+    return new is not None and new != old
+
+
+def _matches(policy: Policy | OperatorPolicy, resource: Resource) -> bool:
+    if not isinstance(resource, Queue) or resource.vhost != policy.vhost:
+        return False
+    try:
+        return bool(re.search(policy.pattern, resource.name))
+    except re.error:
+        return True
+
+
+def _lost_login(user: User, change: Change) -> Loss | None:
+    if change.action is Action.DELETE:
+        return Loss(what=Lost.ACCESS, reason="nobody can log in as it, and its connections are closed")
+    dropped = set(change.before.tags) - set(user.tags) if isinstance(change.before, User) else set()
+    if not dropped:
+        return None
+    return Loss(what=Lost.ACCESS, reason=f"it loses the tag {', '.join(sorted(dropped))}")
+
+
+def _lost_rights(
+    after: Permission | TopicPermission, before: Permission | TopicPermission, change: Change
+) -> Loss | None:
+    if change.action is Action.DELETE:
+        lost = ["every right"]
+    else:
+        kinds = ("configure", "write", "read")
+        pairs = {kind: (getattr(before, kind, ""), getattr(after, kind, "")) for kind in kinds}
+        lost = [kind for kind, (old, new) in pairs.items() if may_narrow(old, new)]
+    if not lost:
+        return None
+    reason = f"user {after.user} may lose rights ({', '.join(lost)})"
+    return Loss(what=Lost.ACCESS, reason=reason, holder=(after.user, after.vhost))
+
+
+def _unlimited(limit: TopicPermission, actual: Mapping[Identity, Resource]) -> TopicPermission | None:
+    """Return what a new limit takes the place of: every key, if the user can reach the exchange today."""
+    exchange = (Exchange.KIND, limit.vhost, limit.exchange)
+    right = (Permission.KIND, limit.vhost, limit.user)
+    if exchange not in actual or right not in actual:
+        return None
+    return TopicPermission(
+        vhost=limit.vhost, user=limit.user, exchange=limit.exchange, write=EVERYTHING, read=EVERYTHING
+    )

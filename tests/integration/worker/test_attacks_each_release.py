@@ -1,0 +1,54 @@
+"""Attacks on workers on the RabbitMQ release that the other tests of attacks do not run on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import amqp
+import pytest
+
+from tests.broker import BrokerNode, BrokerVhost
+from tests.integration.worker.conftest import Shop, shops
+from tests.integration.worker.test_attacks import ATTACKS, headers
+from tests.integration.worker.test_dead_letters_each_release import OTHER
+from tests.servers import Provisioned, RunFleet, StartWorker
+
+
+@pytest.fixture
+def shop(
+    each_broker: BrokerNode, run_fleet: RunFleet, start_worker: StartWorker, tmp_path: Path
+) -> Iterator[Shop]:
+    there = Provisioned(vhost=BrokerVhost.name_only(each_broker, tmp_path), run_fleet=run_fleet)
+    try:
+        with shops(there, start_worker, tmp_path) as make:
+            yield make()
+    finally:
+        there.vhost.delete()
+
+
+@pytest.mark.parametrize("release", OTHER)
+def test_every_attack_is_dead_lettered_with_its_reason(shop: Shop) -> None:
+    shop.start()
+    web = shop.publisher()
+    for name, (_, message_headers, body, properties) in ATTACKS.items():
+        web.publish(message_headers, body, message_id=name, **properties)
+    web.publish(headers(), [["still here"], {}, {}])
+    web.close()
+    letters = shop.dead_letters("shop", at_least=len(ATTACKS))
+    found = {
+        letter["properties"]["message_id"]: letter["properties"]["headers"]["fleet_refused_reason"]
+        for letter in letters
+    }
+    assert found == {name: reason for name, (reason, *_) in ATTACKS.items()}
+    shop.expect("ok", "still")
+    assert [note[0] for note in shop.notes()] == ["ok"]
+
+
+@pytest.mark.parametrize("release", OTHER)
+@pytest.mark.parametrize("name", ["CC", "BCC"])
+def test_a_second_key_is_refused_by_the_broker_itself(shop: Shop, name: str) -> None:
+    web = shop.publisher()
+    try:
+        with pytest.raises(amqp.AccessRefused, match=r"fleet\.slow\.alpha"):
+            web.publish(headers("probe.sleep", **{name: ["fleet.slow.alpha"]}), [[0], {}, {}])
+    finally:
+        web.close()

@@ -1,0 +1,69 @@
+"""What holds for any broker: every check answers, and routes are those of RabbitMQ."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.doctor.diagnose import CHECKS, diagnose
+from fleet.doctor.finding import Level
+from fleet.doctor.policies import leads_to, topic_matches
+from fleet.doctor.render import text
+from provisioning.broker.state import State
+from tests.unit.doctor.sound import FILE, sound
+from tests.unit.provisioning.states import states
+
+SOUND = sound(FILE.replace("url =", 'vhost = "v"\nurl =', 1))
+OBJECTS = tuple(SOUND.state or ())
+WORDS = st.lists(st.sampled_from(["a", "b", ""]), min_size=1, max_size=4).map(".".join)
+PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "#"]), min_size=1, max_size=4).map(".".join)
+
+
+def spoiled() -> st.SearchStrategy[State]:
+    """Return the sound broker's state with some objects gone and some strange ones there."""
+    gone = st.sets(st.integers(0, len(OBJECTS) - 1), max_size=40)
+    return st.builds(
+        lambda lost, more: State.of([*(o for at, o in enumerate(OBJECTS) if at not in lost), *more]),
+        gone,
+        states(),
+    )
+
+
+def by_expression(pattern: str, key: str) -> bool:
+    """Tell whether a key matches, by another way: the pattern as a regular expression over ended words."""
+    parts = {"*": "[^.]*[.]", "#": "([^.]*[.])*"}
+    expression = "".join(parts.get(word, re.escape(word) + "[.]") for word in pattern.split("."))
+    return re.fullmatch(expression, f"{key}.") is not None
+
+
+@given(pattern=PATTERNS, key=WORDS)
+def test_topic_patterns_match_as_their_expressions_do(pattern: str, key: str) -> None:
+    assert topic_matches(pattern, key) == by_expression(pattern, key)
+
+
+@given(state=spoiled())
+def test_every_check_answers_for_any_broker_and_says_it_on_one_line(state: State) -> None:
+    findings = diagnose(replace(SOUND, state=state))
+    assert {finding.check for finding in findings} == {check.name for check in CHECKS}
+    assert all(finding.hint for finding in findings if finding.level in (Level.WARN, Level.FAIL))
+    lines = text(findings).splitlines()
+    assert len(lines) == len(findings) + sum(1 for finding in findings if finding.hint)
+
+
+@given(state=spoiled(), missing=st.sets(st.sampled_from(["state", "version", "nodes", "queues", "settings"])))
+def test_what_was_not_seen_is_never_ok_where_it_is_needed(state: State, missing: set[str]) -> None:
+    gone: dict[str, Any] = dict.fromkeys(missing)
+    facts = replace(SOUND, **{"state": state, **gone})
+    findings = diagnose(facts)
+    for check in CHECKS:
+        levels = {finding.level for finding in findings if finding.check == check.name}
+        if missing & set(check.needs):
+            assert levels == {Level.UNKNOWN}
+
+
+@given(state=spoiled(), exchange=st.sampled_from(["a", "b", "fleet.tasks", "celery_delayed_3"]), key=WORDS)
+def test_a_route_for_one_key_is_a_route_for_any_key(state: State, exchange: str, key: str) -> None:
+    if leads_to(state, "v", exchange, key):
+        assert leads_to(state, "v", exchange, None)

@@ -1,0 +1,76 @@
+import pytest
+
+from fleet.config.parse import parse
+from fleet.topology import desired_state
+from provisioning.broker.objects import Binding, Exchange, Queue
+from provisioning.broker.resource import Arguments
+from provisioning.broker.routing import Router, topic_matches
+from provisioning.broker.state import State
+from tests.unit.provisioning.test_per_host import FILE
+
+V = "v"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "key", "expected"),
+    [
+        ("#", "", True),
+        ("#", "a.b", True),
+        ("*", "", False),
+        ("*.b", "a.b", True),
+        ("#.b", "b", True),
+        ("#.b", "a.a.b", True),
+        ("#.b", "a.b.c", False),
+        ("#.b.#", "a.b.c", True),
+        ("a.#.c", "a.c", True),
+        ("a.*.c", "a.c", False),
+        ("*.#", "", False),
+        ("a.#.#.b", "a.b", True),
+        ("", "", True),
+        ("", "a", False),
+        ("a", "a.a", False),
+    ],
+)
+def test_topics_match_word_by_word(pattern: str, key: str, *, expected: bool) -> None:
+    assert topic_matches(pattern, key) is expected
+
+
+def test_a_task_reaches_its_queue_at_once_and_through_every_level_of_delay() -> None:
+    router = Router(desired_state(parse(FILE, source="fleet.toml"), {}), "celery")
+    assert router.reached("fleet.tasks", "fleet.email") == {"fleet.email"}
+    assert router.reached("fleet.tasks", "fleet.elsewhere") == set()
+    for level in (0, 5, 27):
+        bits = "".join("1." if at == level else "0." for at in reversed(range(28)))
+        assert router.reached("celery_delayed_27", f"{bits}fleet.email") == {
+            f"celery_delayed_{level}",
+            "fleet.email",
+        }
+
+
+def test_messages_go_on_by_exchanges_alternates_and_expiry_and_a_circle_ends() -> None:
+    def bind(source: str, destination: str, *, kind: str = "queue", key: str = "") -> Binding:
+        return Binding(
+            vhost=V, source=source, destination=destination, destination_type=kind, routing_key=key
+        )
+
+    late = Arguments({"x-message-ttl": 1, "x-dead-letter-exchange": "fan", "x-dead-letter-routing-key": "z"})
+    state = State(
+        exchanges=(
+            Exchange(vhost=V, name="fan", type="fanout"),
+            Exchange(vhost=V, name="own", type="direct", arguments=Arguments({"alternate-exchange": "fan"})),
+        ),
+        queues=tuple(
+            Queue(vhost=V, name=name, type="classic", arguments=arguments)
+            for name, arguments in {"late": late, "q": Arguments({}), "alone": Arguments({})}.items()
+        ),
+        bindings=(
+            bind("own", "late", key="wait"),
+            bind("fan", "own", kind="exchange"),
+            bind("fan", "q"),
+        ),
+    )
+    router = Router(state, V)
+    assert router.reached("own", "wait") == {"late", "q"}
+    assert router.reached("own", "nothing") == {"q"}
+    assert router.reached("", "alone") == {"alone"}
+    assert Router(state, "other").reached("own", "wait") == set()
