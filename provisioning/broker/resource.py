@@ -1,9 +1,10 @@
 """What do all objects of a broker share: frozen arguments, an identity, differences, an order?"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache, cached_property
+from operator import attrgetter
 from typing import Any, ClassVar, Self
 
 from provisioning.plan import FieldDiff, Identity
@@ -80,8 +81,9 @@ class BrokerObject:
     @property
     def identity(self) -> Identity:
         """Kind and key."""
-        values = [getattr(self, name) for name in self.IDENTIFYING]
-        return (self.KIND, *[value if isinstance(value, str) else _key(value) for value in values])
+        # Asked for twice for each object of a plan, so the fields are read at once.
+        values = _reader(self.IDENTIFYING)(self)
+        return (self.KIND, *[value if type(value) is str else _key(value) for value in values])
 
     @property
     def label(self) -> str:
@@ -127,12 +129,22 @@ def _usual(cls: type[Any]) -> Mapping[str, object]:
     return {f.name: f.default for f in fields(cls) if f.name not in cls.IDENTIFYING}
 
 
+@cache
+def _reader(names: tuple[str, ...]) -> Callable[[object], tuple[Any, ...]]:
+    """Return what reads these fields of an object."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda of: tuple(getattr(of, name) for name in names)
+
+
 def _same(one: object, other: object) -> bool:
     """Tell whether two values of a field are the same beyond doubt: 1 equals True, but is another JSON."""
     return one is other or (type(one) is type(other) and one == other)
 
 
 def _key(value: object) -> str:
+    if isinstance(value, Arguments):
+        return value.canonical
     return value if isinstance(value, str) else _canonical(_plain(value))
 
 
