@@ -4,12 +4,13 @@ Of all policies that match, only the one of the highest priority applies; an arg
 it (limits excepted, which no check here asks for): https://www.rabbitmq.com/docs/parameters#policies
 """
 
-import re
 from collections.abc import Iterator, Mapping
-from functools import cache
 
+from provisioning.broker.expression import finds
 from provisioning.broker.objects import Binding, Policy, Queue
+from provisioning.broker.routing import topic_matches
 from provisioning.broker.state import State
+from provisioning.errors import UnreadableExpression
 
 #: the exchange that leads every message to the queue that its key names
 DEFAULT_EXCHANGE = ""
@@ -30,8 +31,10 @@ def policy_of(queue: Queue, state: State) -> Policy | None:
 
 def matches(pattern: str, name: str) -> bool:
     """Tell whether an expression of the broker finds ``name``; one that is not understood finds nothing."""
-    compiled = _compiled(pattern)
-    return compiled is not None and compiled.search(name) is not None
+    try:
+        return finds(pattern, name)
+    except UnreadableExpression:
+        return False
 
 
 def setting(queue: Queue, state: State, name: str) -> object:
@@ -95,24 +98,3 @@ def _binding_takes(kind: str, binding: Binding, key: str) -> bool:
         return topic_matches(binding.routing_key, key)
     # A fanout takes all; what headers and plugins decide cannot be told from the key.
     return True
-
-
-def topic_matches(pattern: str, key: str) -> bool:
-    """Tell whether a topic exchange leads ``key`` to a binding with ``pattern``."""
-    return _topic(tuple(pattern.split(".")), tuple(key.split(".")))
-
-
-def _topic(pattern: tuple[str, ...], words: tuple[str, ...]) -> bool:
-    if not pattern:
-        return not words
-    if pattern[0] == "#":
-        return any(_topic(pattern[1:], words[skipped:]) for skipped in range(len(words) + 1))
-    return bool(words) and pattern[0] in ("*", words[0]) and _topic(pattern[1:], words[1:])
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str] | None:
-    try:
-        return re.compile(pattern)
-    except re.error:
-        return None

@@ -21,13 +21,21 @@ _IGNORING_CASE = "(?i)"
 
 
 def matches(expression: str, text: str) -> bool:
-    """Tell whether ``expression`` is found in ``text``; an empty one means ``^$``.
+    """Tell whether a permission's ``expression`` allows ``text``; an empty one means ``^$``.
 
     Raises UnreadableExpression for what RabbitMQ would refuse or read in a way that is not known here.
     """
+    return finds(expression or "^$", text)
+
+
+def finds(expression: str, text: str) -> bool:
+    """Tell whether ``expression``, such as a policy's pattern, is found in ``text``.
+
+    Raises UnreadableExpression, as ``matches`` does.
+    """
     if not text.isascii() and expression.startswith(_IGNORING_CASE):
         raise _unreadable(expression, "it ignores case, and the name is not plain ASCII")
-    return _compiled(expression or "^$").search(_as_bytes(text)) is not None
+    return _compiled(expression).search(_as_bytes(text)) is not None
 
 
 @lru_cache(maxsize=1024)

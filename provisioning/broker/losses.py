@@ -4,9 +4,9 @@ Told before anything is changed, and made only when the operator allows it. What
 harmless counts as a loss: a false alarm costs one more option on a command line.
 """
 
-import re
 from collections.abc import Mapping
 
+from provisioning.broker.expression import finds
 from provisioning.broker.narrowing import EVERYTHING, may_narrow
 from provisioning.broker.objects import (
     Binding,
@@ -19,6 +19,7 @@ from provisioning.broker.objects import (
     User,
     Vhost,
 )
+from provisioning.errors import UnreadableExpression
 from provisioning.plan import Action, Change, Identity, Loss, Lost, Resource
 
 #: limits of a policy beyond which messages, or whole queues, are dropped; lengths may refuse instead
@@ -101,8 +102,8 @@ def _matches(policy: Policy | OperatorPolicy, resource: Resource) -> bool:
     if not isinstance(resource, Queue) or resource.vhost != policy.vhost:
         return False
     try:
-        return bool(re.search(policy.pattern, resource.name))
-    except re.error:
+        return finds(policy.pattern, resource.name)
+    except UnreadableExpression:
         return True
 
 

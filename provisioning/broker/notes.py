@@ -1,10 +1,11 @@
 """What should an operator know about a plan that is no change and no error?"""
 
-import re
 from collections.abc import Iterable, Iterator
 
+from provisioning.broker.expression import finds
 from provisioning.broker.objects import Exchange, OperatorPolicy, Policy, Queue
 from provisioning.broker.state import State
+from provisioning.errors import UnreadableExpression
 from provisioning.plan import Resource
 
 #: what `apply-to` takes in: exchanges, and queues of these types
@@ -24,15 +25,13 @@ def notes(desired: State, seen: Iterable[Resource]) -> tuple[str, ...]:
 
 
 def _matches(policy: Policy | OperatorPolicy, targets: Iterable[Exchange | Queue]) -> Iterator[bool]:
-    try:
-        search = re.compile(policy.pattern.encode()).search
-    except re.error:
-        # The broker reads it, Python does not: no claim is made.
-        yield True
-        return
     for target in targets:
         if target.vhost == policy.vhost and _applies(policy.apply_to, target):
-            yield search(target.name.encode()) is not None
+            try:
+                yield finds(policy.pattern, target.name)
+            except UnreadableExpression:
+                # The broker reads it, this does not: no claim is made.
+                yield True
 
 
 def _applies(apply_to: str, target: Exchange | Queue) -> bool:

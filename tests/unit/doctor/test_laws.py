@@ -1,6 +1,5 @@
 """What holds for any broker: every check answers, and routes are those of RabbitMQ."""
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 
 from fleet.doctor.diagnose import CHECKS, diagnose
 from fleet.doctor.finding import Level
-from fleet.doctor.policies import leads_to, topic_matches
+from fleet.doctor.policies import leads_to
 from fleet.doctor.render import text
 from provisioning.broker.state import State
 from tests.unit.doctor.sound import FILE, sound
@@ -18,7 +17,6 @@ from tests.unit.provisioning.states import states
 SOUND = sound(FILE.replace("url =", 'vhost = "v"\nurl =', 1))
 OBJECTS = tuple(SOUND.state or ())
 WORDS = st.lists(st.sampled_from(["a", "b", ""]), min_size=1, max_size=4).map(".".join)
-PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "#"]), min_size=1, max_size=4).map(".".join)
 
 
 def spoiled() -> st.SearchStrategy[State]:
@@ -29,18 +27,6 @@ def spoiled() -> st.SearchStrategy[State]:
         gone,
         states(),
     )
-
-
-def by_expression(pattern: str, key: str) -> bool:
-    """Tell whether a key matches, by another way: the pattern as a regular expression over ended words."""
-    parts = {"*": "[^.]*[.]", "#": "([^.]*[.])*"}
-    expression = "".join(parts.get(word, re.escape(word) + "[.]") for word in pattern.split("."))
-    return re.fullmatch(expression, f"{key}.") is not None
-
-
-@given(pattern=PATTERNS, key=WORDS)
-def test_topic_patterns_match_as_their_expressions_do(pattern: str, key: str) -> None:
-    assert topic_matches(pattern, key) == by_expression(pattern, key)
 
 
 @given(state=spoiled())

@@ -1,4 +1,8 @@
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fleet.config.parse import parse
 from fleet.topology import desired_state
@@ -74,3 +78,20 @@ def test_messages_go_on_by_exchanges_alternates_and_expiry_and_a_circle_ends() -
     assert router.reached("own", "nothing") == {"q"}
     assert router.reached("", "alone") == {"alone"}
     assert Router(state, "other").reached("own", "wait") == set()
+
+
+WORDS = st.lists(st.sampled_from(["a", "b", ""]), min_size=1, max_size=4).map(".".join)
+PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "#"]), min_size=1, max_size=4).map(".".join)
+
+
+def by_expression(pattern: str, key: str) -> bool:
+    """Tell whether a key matches, by another way: the pattern as a regular expression over ended words."""
+    parts = {"*": "[^.]*[.]", "#": "([^.]*[.])*"}
+    expression = "".join(parts.get(word, re.escape(word) + "[.]") for word in pattern.split("."))
+    # An empty key has no word, an empty word between dots is one.
+    return re.fullmatch(expression, f"{key}." if key else "") is not None
+
+
+@given(pattern=PATTERNS, key=WORDS)
+def test_topic_patterns_match_as_their_expressions_do(pattern: str, key: str) -> None:
+    assert topic_matches(pattern, key) == by_expression(pattern, key)
