@@ -102,12 +102,25 @@ def _management(table: BrokerTable, secrets: Secrets, problems: Problems) -> Man
     declared = table.management
     if declared is None:
         return None
-    check_http_url(declared.url, ("broker", "management", "url"), problems, example="https://mq1:15671")
+    at: Path = ("broker", "management")
+    if (declared.cert is None) != (declared.key is None):
+        problems.add(at, "`cert` and `key` go together")
+    if (declared.url is None) == (not declared.urls):
+        message = "needs either `url` or `urls`" if declared.url is None else "has both `url` and `urls`"
+        problems.add(at, message, hint='such as url = "https://mq1:15671"')
+        return None
+    texts: list[tuple[Path, str]] = [((*at, "urls", each), text) for each, text in enumerate(declared.urls)]
+    if declared.url is not None:
+        texts = [((*at, "url"), declared.url)]
+    for path, text in texts:
+        check_http_url(text, path, problems, example="https://mq1:15671")
     return Management(
-        url=declared.url.rstrip("/"),
+        urls=tuple(text.rstrip("/") for _, text in texts),
         user=declared.user,
         password=secrets.required(declared.password, ("broker", "management", "password")),
         ca=declared.ca,
+        cert=declared.cert,
+        key=declared.key,
     )
 
 

@@ -62,6 +62,8 @@ def _makers(file: FleetFile) -> Mapping[Path, Path]:
     if parts is not None:
         named = {"nodes": "//", "vhost": parts.path[1:], "user": parts.username, "password": parts.password}
         made |= {("broker", key): ("broker", "url") for key, value in named.items() if value}
+    if file.broker.management is not None and file.broker.management.url is not None:
+        made[("broker", "management", "urls")] = ("broker", "management", "url")
     if file.broker.host_password is not None:
         made |= {("hosts", name, "password"): ("broker", "host_password") for name in file.hosts}
     for name, entry in file.schedule.items():

@@ -19,11 +19,15 @@ def endpoints(broker: Broker) -> tuple[Endpoint, ...]:
     found = [reach(node, broker.tls) for node in broker.nodes]
     if broker.management:
         management = broker.management
-        parts = urlsplit(management.url)
-        uses_tls = parts.scheme == "https"
-        node = Node(host=parts.hostname or "", port=parts.port or (443 if uses_tls else 80), tls=uses_tls)
-        found.append(reach(node, Tls(ca=management.ca)))
+        tls = Tls(ca=management.ca, cert=management.cert, key=management.key)
+        found += [reach(_node(url), tls) for url in management.urls]
     return tuple(found)
+
+
+def _node(url: str) -> Node:
+    parts = urlsplit(url)
+    uses_tls = parts.scheme == "https"
+    return Node(host=parts.hostname or "", port=parts.port or (443 if uses_tls else 80), tls=uses_tls)
 
 
 def reach(node: Node, tls: Tls | None) -> Endpoint:
@@ -45,10 +49,9 @@ def reach(node: Node, tls: Tls | None) -> Endpoint:
 
 def certificate_files(broker: Broker) -> tuple[CertificateFile, ...]:
     """Return the certificates that the fleet file names."""
-    named = [Tls(ca=broker.tls.ca), Tls(cert=broker.tls.cert)] if broker.tls else []
-    if broker.management and broker.management.ca not in (None, broker.tls.ca if broker.tls else None):
-        named.append(Tls(ca=broker.management.ca))
-    return tuple(file for tls in named for file in _file(tls))
+    places = [place for place in (broker.tls, broker.management) if place]
+    named = [tls for place in places for tls in (Tls(ca=place.ca), Tls(cert=place.cert))]
+    return tuple(file for tls in dict.fromkeys(named) for file in _file(tls))
 
 
 def _file(tls: Tls) -> tuple[CertificateFile, ...]:

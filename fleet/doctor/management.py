@@ -22,13 +22,22 @@ _HALF_A_TICK_SECONDS = 0.5
 class ManagementView:
     """RabbitMQ's management API, to be looked at only."""
 
-    def __init__(self, url: str, *, user: str, password: str, ca: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        user: str,
+        password: str,
+        ca: str | None = None,
+        certificate: tuple[str, str] | None = None,
+    ) -> None:
         self._url = url
         self._session = requests.Session()
         # What the caller says is all: no proxy, no .netrc, no CA bundle from the environment.
         self._session.trust_env = False
         self._session.auth = HTTPBasicAuth(user.encode(), password.encode())
         self._session.verify = ca or True
+        self._session.cert = certificate
 
     def __repr__(self) -> str:
         return f"ManagementView({self._url!r})"

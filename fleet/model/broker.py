@@ -49,13 +49,16 @@ class Node:
 class Management:
     """The HTTP API of RabbitMQ's management plugin, as the provisioner uses it."""
 
-    #: base URL, such as ``https://mq1:15671``
-    url: str
+    #: base URLs of its nodes, such as ``https://mq1:15671``, at least one; tried in turn
+    urls: tuple[str, ...]
     #: a user with the tag ``administrator``
     user: str
     password: SecretRef
     #: CA bundle (PEM) path; None means the system's
     ca: str | None = None
+    #: client certificate and key (PEM) paths
+    cert: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

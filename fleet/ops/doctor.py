@@ -14,9 +14,9 @@ from fleet.doctor.management import ManagementView
 from fleet.doctor.unseen import Unseen
 from fleet.errors import UsageError
 from fleet.model import Fleet, Kind
+from fleet.ops.provision import management_door
 from fleet.secrets import resolve
 from provisioning.apply import Observation
-from provisioning.broker.management import ManagementDoor
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.state import State
 from provisioning.errors import ProvisioningError, Unreachable
@@ -96,11 +96,14 @@ def _look_over_http(fleet: Fleet, environ: Mapping[str, str], seen: _Seen) -> No
     management = fleet.broker.management
     if management is None:
         return
-    user, password = management.user, resolve(management.password, environ=environ).reveal()
-    door = ManagementDoor(management.url, user=user, password=password, ca=management.ca)
+    door = management_door(management, environ)
     if not _open("http", door.observe, seen):
         return
-    view = ManagementView(management.url, user=user, password=password, ca=management.ca)
+    password = resolve(management.password, environ=environ).reveal()
+    certificate = (management.cert, management.key) if management.cert and management.key else None
+    view = ManagementView(
+        door.url, user=management.user, password=password, ca=management.ca, certificate=certificate
+    )
     vhost = fleet.broker.vhost
     seen.note("clock_offset_seconds", view.clock_offset_seconds)
     seen.note("nodes", view.nodes)

@@ -6,11 +6,12 @@ from enum import StrEnum
 
 from fleet.adopt.hashes import read_hash
 from fleet.errors import UsageError
-from fleet.model import Fleet, Kind
+from fleet.model import Fleet, Kind, Management
 from fleet.roles import hosts_with_users
 from fleet.secrets import Secret, resolve
 from fleet.topology import desired_state
 from provisioning.apply import Door, Report, apply, plan_against, refusals
+from provisioning.broker.http_api import ClientCertificate
 from provisioning.broker.management import ManagementDoor
 from provisioning.broker.passwords import PasswordHash
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
@@ -133,6 +134,18 @@ def _passwords(fleet: Fleet, environ: Mapping[str, str]) -> dict[str, Secret | P
     return found
 
 
+def management_door(management: Management, environ: Mapping[str, str]) -> ManagementDoor:
+    """Return the door that ``[broker.management]`` describes; nothing is asked yet. Raises SecretMissing."""
+    shown = ClientCertificate(certificate=management.cert, key=management.key) if management.cert else None
+    return ManagementDoor(
+        management.urls,
+        user=management.user,
+        password=resolve(management.password, environ=environ).reveal(),
+        ca=management.ca,
+        certificate=shown,
+    )
+
+
 def open_door(
     fleet: Fleet, environ: Mapping[str, str], wanted: DoorName | None = None
 ) -> tuple[DoorName, Door]:
@@ -142,10 +155,7 @@ def open_door(
     """
     management, command = fleet.broker.management, fleet.broker.rabbitmqctl
     if management and wanted in (None, DoorName.HTTP):
-        password = resolve(management.password, environ=environ)
-        return DoorName.HTTP, ManagementDoor(
-            management.url, user=management.user, password=password.reveal(), ca=management.ca
-        )
+        return DoorName.HTTP, management_door(management, environ)
     if command and wanted in (None, DoorName.RABBITMQCTL):
         return DoorName.RABBITMQCTL, RabbitmqctlDoor(command, environ=environ)
     missing = "[broker.management]" if wanted is DoorName.HTTP else "`rabbitmqctl`"

@@ -84,9 +84,14 @@ class HttpApi:
                 return answer
         raise _unreachable(away)
 
+    @property
+    def url(self) -> str:
+        """The URL of the node that answered last."""
+        return self.urls[self._current]
+
     def not_the_api(self, reason: str) -> errors.ProvisioningError:
         """Return the error for a service that is something else."""
-        return _not_the_api(self.urls[self._current], reason)
+        return _not_the_api(self.url, reason)
 
     def _in_turn(self) -> Iterator[int]:
         for step in range(len(self.urls)):

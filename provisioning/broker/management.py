@@ -62,6 +62,11 @@ class ManagementDoor:
     def __repr__(self) -> str:
         return f"ManagementDoor({self._api.urls!r}, user={self._user!r})"
 
+    @property
+    def url(self) -> str:
+        """The URL of the node that answered last."""
+        return self._api.url
+
     def observe(self) -> Observation:
         """Return the actual state.
 

@@ -23,14 +23,20 @@ class TlsTable(Table):
 class ManagementTable(Table):
     """RabbitMQ's management HTTP API, as `fleet provision broker` uses it."""
 
-    url: str
+    url: str | None = None
     """Base URL, such as `https://mq1:15671`."""
+    urls: list[str] = Field(default=[])
+    """Base URLs of several nodes of one cluster, instead of `url`; tried in turn."""
     user: Word
     """A broker user with the tag `administrator`."""
     password: Reference
     """Its password."""
     ca: AbsolutePath | None = None
     """CA bundle (PEM); the system's when left out."""
+    cert: AbsolutePath | None = None
+    """Client certificate (PEM), where the API asks for one."""
+    key: AbsolutePath | None = None
+    """Client key (PEM)."""
 
 
 class UserTable(Table):

@@ -332,7 +332,7 @@ def broker_with_clock(site: Site, shift: timedelta) -> Iterator[Fleet]:
 def managed_at(site: Site, url: str, *, ca: str | None = None) -> Fleet:
     fleet = over_http(site.fleet)
     assert fleet.broker.management
-    management = replace(fleet.broker.management, url=url, ca=ca)
+    management = replace(fleet.broker.management, urls=(url,), ca=ca)
     return replace(fleet, broker=replace(fleet.broker, management=management))
 
 

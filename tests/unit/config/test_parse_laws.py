@@ -94,7 +94,7 @@ def test_what_show_says_is_a_fleet_file_of_the_same_fleet(document: Document) ->
 def test_every_key_that_is_written_is_shown_with_its_line(document: Document) -> None:
     text = to_toml(document)
     shown = {item.key: item.origin for item in settings(parse(text, source="f"), text)}
-    made = ("broker.url", ".backup")
+    made = ("broker.url", "broker.management.url", ".backup")
     missing = [key for key in leaves(document) if not key.endswith(made) and shown[key] == "default"]
     assert not missing
 
