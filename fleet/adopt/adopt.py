@@ -25,7 +25,6 @@ from fleet.errors import ConfigError, UsageError
 from fleet.model import Fleet
 from fleet.routes import TASK_EXCHANGE
 from fleet.topology import desired_state
-from provisioning.broker.objects import Vhost
 from provisioning.broker.passwords import PasswordHash
 from provisioning.broker.state import DEFAULT_VHOST, State
 from provisioning.plan import Plan, plan
@@ -101,7 +100,7 @@ def _recognize(state: State, wish: Wish) -> bool:
             f"vhost `{DEFAULT_VHOST}` is the broker's own, which no fleet ever touches",
             hint="a fleet needs a vhost of its own: `fleet init`, then `fleet provision broker`",
         )
-    if Vhost(name=wish.vhost) not in state.vhosts:
+    if all(vhost.name != wish.vhost for vhost in state.vhosts):
         known = ", ".join(f"`{vhost.name}`" for vhost in state.vhosts) or "none"
         raise UsageError(
             f"the broker has no vhost `{wish.vhost}`", hint=f"name one with --vhost; there are: {known}"

@@ -96,7 +96,7 @@ def opened(node: BrokerNode) -> Iterator[Place]:
     finally:
         door = made.door()
         left = plan_against(state([], mark=made.name), door.observe(), door, prune=True)
-        apply(left, door, pause=lambda _: None)
+        apply(left, door, allow_destructive=True, pause=lambda _: None)
         requests.delete(
             f"{node.management_url}/api/vhosts/{quote(made.name, safe='')}",
             auth=(node.admin_user, node.admin_password.reveal()),

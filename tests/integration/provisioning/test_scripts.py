@@ -82,7 +82,7 @@ def test_the_scripts_need_neither_a_fleet_file_nor_celery(scripts: Scripts, door
     scripts.want(objects(scripts.vhost))
     pending = scripts("plan", *scripts.door(door))
     assert pending.returncode == 4, pending.stderr
-    assert f"+ vhost {scripts.vhost}\n    description: d\n" in pending.stdout
+    assert f"+ vhost {scripts.vhost}\n    description  d\n" in pending.stdout
     assert "note: policy p in vhost" in pending.stdout
     done = scripts("apply", "--yes", "--json", *scripts.door(door))
     assert done.returncode == 0, done.stderr

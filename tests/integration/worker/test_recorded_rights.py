@@ -27,7 +27,7 @@ def give_each_host_a_user(shop: Shop) -> None:
     )
     monitor = f'\n[broker.users.monitor-{shop.vhost.name}]\nrole = "monitor"\npassword = "env:WEB_PASSWORD"\n'
     shop.file.write_text(text + monitor)
-    assert provision_broker(read_fleet(str(shop.file)), ENVIRON).converged
+    assert provision_broker(read_fleet(str(shop.file)), ENVIRON, allow_destructive=True).converged
 
 
 def names_of(shop: Shop) -> dict[str, str]:
