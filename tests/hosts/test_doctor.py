@@ -82,7 +82,14 @@ def test_a_cluster_is_sound_and_a_dead_node_is_told_by_every_check_that_it_conce
     found = examine(fleet, {})
     assert told(found, "nodes") == [f"fail: node {dead.name} is down"]
     assert told(found, "addresses")[0].startswith(f"fail: `{dead.host.address}:5671` does not answer")
-    assert any(line.startswith("warn: a member is offline") for line in told(found, "quorum"))
+    # What the management API says of queues lags some seconds behind what it says of nodes.
+    await_that(
+        lambda: any(
+            line.startswith("warn: a member is offline") for line in told(examine(fleet, {}), "quorum")
+        ),
+        "the queues should have lost a member",
+        timeout_seconds=30,
+    )
     command = replace(fleet, broker=replace(fleet.broker, management=None))
     assert told(examine(command, {}), "nodes") == [f"fail: node {dead.name} is down"]
     assert any("a member is offline" in line for line in told(examine(command, {}), "quorum"))
