@@ -18,32 +18,13 @@ from provisioning.broker.objects import Binding, Exchange, Permission, Policy, Q
 from provisioning.broker.passwords import Password, PasswordHash
 from provisioning.broker.permissions import names
 from provisioning.broker.state import State
+from tests.unit.broker_tables import BROKER
 from tests.unit.config.documents import Document, documents, to_toml
 
 SALT = b"salt"
 WISH = Wish(vhost="celery", nodes=("amqp://mq1:5672",), source="at http://mq1:15672", secrets="fleet.env")
-FILE = """
-[broker]
-url = "amqp://mq1"
-password = "env:P"
-[broker.management]
-url = "http://mq1:15672"
-user = "admin"
-password = "env:A"
-[broker.users.shop]
-role = "publisher"
-password = "env:P"
-queues = ["email"]
-[broker.users.app]
-role = "publisher"
-password = "env:P"
-[broker.users.eyes]
-role = "observer"
-password = "env:P"
-[broker.users.hands]
-role = "operator"
-password = "env:P"
-[hosts.alpha]
+FILE = f"""
+{BROKER}[hosts.alpha]
 [hosts."beta.example.org"]
 [queues.email]
 max_length = 1000

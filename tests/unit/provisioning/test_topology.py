@@ -11,33 +11,14 @@ from fleet.secrets import Secret
 from fleet.topology import desired_state, ownership_mark
 from provisioning.broker.objects import Permission, Policy, TopicPermission
 from provisioning.broker.state import State, refuse_protected
+from tests.unit.broker_tables import BROKER
 
-FILE = """
+FILE = f"""
 [fleet]
 name = "demo"
 timezone = "UTC"
 state_dir = "/var/lib/fleet"
-[broker]
-url = "amqp://mq1"
-password = "env:P"
-[broker.management]
-url = "http://mq1:15672"
-user = "admin"
-password = "env:A"
-[broker.users.shop]
-role = "publisher"
-password = "env:P"
-queues = ["email"]
-[broker.users.app]
-role = "publisher"
-password = "env:P"
-[broker.users.eyes]
-role = "observer"
-password = "env:P"
-[broker.users.hands]
-role = "operator"
-password = "env:P"
-[hosts.alpha]
+{BROKER}[hosts.alpha]
 [hosts."beta.example.org"]
 [queues.email]
 tasks = ["fleet.send_mail"]
