@@ -94,7 +94,6 @@ def adopt(
     cannot tell is marked in it; what a fleet file cannot express is listed, left alone and noted at its end.
     Passwords stay as they are: their hashes go into a file of their own.
     """
-    from fleet.cli.new_file import new_file
     from fleet.ops.adopt import Source, adopt_broker, wish_of
 
     target = Path(inv.path)
@@ -109,12 +108,19 @@ def adopt(
     )
     wish = wish_of(source, vhost=vhost, nodes=nodes, user=user, hosts=hosts, secrets=hidden.name)
     adoption = adopt_broker(source, wish, inv.environ())
-    with new_file(target, option="--file") as file, new_file(hidden, option="--secrets") as kept:
-        file.write(adoption.file)
-        kept.write(adoption.secrets)
+    _write(adoption, target, hidden)
     if as_json:
         emit_json(_record(adoption, target, hidden))
     _tell(adoption, target, hidden)
+
+
+def _write(adoption: "Adoption", target: Path, hidden: Path) -> None:
+    """Write both files, or neither where one is there already."""
+    from fleet.cli.new_file import new_file
+
+    with new_file(target, option="--file") as file, new_file(hidden, option="--secrets") as kept:
+        file.write(adoption.file)
+        kept.write(adoption.secrets)
 
 
 def _record(adoption: "Adoption", target: Path, hidden: Path) -> dict[str, object]:

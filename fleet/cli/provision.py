@@ -80,21 +80,17 @@ def broker(
 ) -> None:
     """Create or change vhost, users, permissions, exchanges, queues, bindings and policies.
 
-    The plan is always shown first. Nothing that is not declared is deleted without --prune, nothing that
-    loses data or access is done without --allow-destructive, and a queue that holds messages is never
-    deleted.
+    The plan is always shown first. Nothing undeclared is deleted without --prune, nothing that loses data or
+    access is done without --allow-destructive, and a queue that holds messages is never deleted.
     Exit code 0: as desired. 4: changes are pending (--check). 3: stopped half-way.
     """
-    if (out or script) and not check:
-        raise UsageError("`--out` and `--script` only look; nothing was changed", hint="add `--check`")
+    _require_check(check=check, writes=bool(out or script))
     fleet = inv.load()
     if not needs_provisioning(fleet):
-        say(REDIS)
-        if as_json:
-            emit_json({"changed": False, "changes": [], "note": REDIS})
+        _say_nothing_to_do(as_json=as_json)
         return
-    started = time.monotonic()
-    planned = plan_broker(fleet, inv.environ(), door=DoorName(door) if door else None, prune=prune)
+    started, wanted = time.monotonic(), DoorName(door) if door else None
+    planned = plan_broker(fleet, inv.environ(), door=wanted, prune=prune)
     show(planned, to_stderr=as_json)
     if out:
         write_plan(planned, out, source=fleet.source)
@@ -103,14 +99,19 @@ def broker(
     if check:
         _finish_check(planned, as_json=as_json)
         return
-    carry_out(
-        planned,
-        started=started,
-        yes=yes,
-        as_json=as_json,
-        allow_destructive=allow_destructive,
-        close_connections=close_connections,
-    )
+    allowed = {"allow_destructive": allow_destructive, "close_connections": close_connections}
+    carry_out(planned, started=started, yes=yes, as_json=as_json, **allowed)
+
+
+def _require_check(*, check: bool, writes: bool) -> None:
+    if writes and not check:
+        raise UsageError("`--out` and `--script` only look; nothing was changed", hint="add `--check`")
+
+
+def _say_nothing_to_do(*, as_json: bool) -> None:
+    say(REDIS)
+    if as_json:
+        emit_json({"changed": False, "changes": [], "note": REDIS})
 
 
 def _finish_check(planned: BrokerPlan, *, as_json: bool) -> None:
