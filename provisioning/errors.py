@@ -14,6 +14,9 @@
     ├── MalformedPlan              2  a file is no plan, or one of another version
     ├── AccessRefused              1  the broker refused the provisioner's login or rights
     ├── ChangeRefused              1  the broker refused a change
+    ├── HostAccessRefused          1  a host's key, login or sudo is not as it must be
+    ├── HostTimeout                1  a program on a host took too long
+    ├── HostUnreachable            1  a host could not be reached, or not any more
     └── Unreachable                5  no broker answered at this door
 """
 
@@ -79,6 +82,18 @@ class AccessRefused(ProvisioningError):
 
 class ChangeRefused(ProvisioningError):
     """The broker refused a change and said why."""
+
+
+class HostAccessRefused(ProvisioningError):
+    """A host's key is unknown or has changed, or the host refused the login or root's rights."""
+
+
+class HostTimeout(ProvisioningError):
+    """A program on a host did not end in time; it was ended."""
+
+
+class HostUnreachable(ProvisioningError):
+    """A host did not answer, or the connection to it was lost."""
 
 
 class Unreachable(ProvisioningError):
