@@ -51,8 +51,8 @@ def cable(seconds: float) -> HostCase:
 
 def partition(stage: HostStage, cluster: Cluster) -> None:
     """Cut one node and a worker host off from the rest."""
-    # Until the nodes are together again, half a minute may pass.
-    under_way(stage, seconds=PARTITION_SECONDS + 60)
+    # Until the nodes are together again, a minute and more may pass.
+    under_way(stage, seconds=PARTITION_SECONDS + 90)
     lonely = cluster.names[-1]
     cluster.partition([lonely], BETA)
     time.sleep(PARTITION_SECONDS)
