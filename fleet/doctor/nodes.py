@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from fleet.doctor.facts import Facts
 from fleet.doctor.finding import Check, Verdict, fail, ok, warn
 
+#: the last of 3.10 whose nodes may hang as they come back, on Erlang 25.1 and later (rabbitmq-server#6034)
+_LAST_TO_HANG = (3, 10, 8)
 _ALARM_HINTS = {
     "memory": "find the queues that grow (`rabbitmqctl list_queues name messages memory`), start workers for"
     " them, or give the node more memory (`vm_memory_high_watermark`)",
@@ -50,6 +52,12 @@ def _nodes(facts: Facts) -> Iterator[Verdict]:
         yield ok(f"{len(seen)} of {len(seen)} running")
     if len(seen) == 2:
         yield warn("two nodes: when one is lost, so is the majority", "add a third node, or use one alone")
+    if len(seen) > 1 and facts.version and (3, 10) <= facts.version <= _LAST_TO_HANG:
+        yield warn(
+            f"RabbitMQ {'.'.join(map(str, facts.version))}: a node that was cut off or restarted may hang as"
+            " it comes back",
+            "if one does, it does not stop when asked either: kill it, then start it",
+        )
 
 
 def _alarms(facts: Facts) -> Iterator[Verdict]:

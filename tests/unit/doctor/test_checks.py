@@ -98,6 +98,23 @@ def test_two_nodes_are_a_warning_and_one_is_not() -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "names", "is_told"),
+    [
+        ((3, 10, 8), "abc", True),
+        ((3, 10, 0), "abc", True),
+        ((3, 10, 9), "abc", False),
+        ((4, 0, 5), "abc", False),
+        ((3, 10, 8), "a", False),
+    ],
+)
+def test_a_cluster_of_debian_12_is_told_that_a_node_may_hang(
+    version: tuple[int, ...], names: str, *, is_told: bool
+) -> None:
+    facts = sound(version=version, nodes=tuple(NodeFact(name=name) for name in names))
+    assert any("may hang as it comes back" in line for line in said(facts, "nodes")) is is_told
+
+
+@pytest.mark.parametrize(
     ("members", "online", "told"),
     [
         (NODES, NODES[:2], "warn: a member is offline: q (2 of 3)"),
