@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fleet.adopt.adopt import Adoption, Wish, adopt
@@ -92,7 +92,6 @@ ROLES = st.one_of(
 USERS = st.dictionaries(st.sampled_from(["a", "b-c", "b_c", "long-name"]), ROLES)
 
 
-@settings(max_examples=40)
 @given(
     document=documents(),
     version=st.sampled_from(VERSIONS),

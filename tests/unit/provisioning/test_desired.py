@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from provisioning.broker.definitions import parse
 from provisioning.broker.desired import read
@@ -196,7 +196,6 @@ def test_each_release_exports_a_vhost_in_its_own_shape(exported: dict[str, Any],
     assert parse({"vhosts": [exported]}).vhosts == (expected,)
 
 
-@settings(max_examples=40, deadline=None)
 @given(states())
 def test_every_export_can_be_read_as_a_desired_state(actual: State) -> None:
     kept = state(map(stored, actual))

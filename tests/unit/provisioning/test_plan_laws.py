@@ -3,7 +3,7 @@
 import json
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from provisioning import render
 from provisioning.apply import apply
@@ -14,16 +14,12 @@ from provisioning.plan import Action, plan
 from tests.broker_model import ModelDoor, state, stored
 from tests.unit.provisioning.states import PASSWORDS, states
 
-quick = settings(max_examples=40, deadline=None)
 
-
-@quick
 @given(states())
 def test_a_state_that_is_as_desired_needs_no_change(desired: State) -> None:
     assert plan(desired, map(stored, desired), prune=True).changes == ()
 
 
-@quick
 @given(states(), states())
 def test_applying_a_plan_with_prune_leads_to_the_desired_state(desired: State, actual: State) -> None:
     door = ModelDoor(actual)
@@ -33,7 +29,6 @@ def test_applying_a_plan_with_prune_leads_to_the_desired_state(desired: State, a
     assert set(door.objects) == {resource.identity for resource in desired} | shared
 
 
-@quick
 @given(states(), states())
 def test_without_prune_nothing_undeclared_is_deleted_but_what_goes_with_a_replaced_object(
     desired: State, actual: State
@@ -44,7 +39,6 @@ def test_without_prune_nothing_undeclared_is_deleted_but_what_goes_with_a_replac
     assert apply(planned, door, allow_destructive=True).converged
 
 
-@quick
 @given(states(), states())
 def test_the_order_of_what_is_given_does_not_matter(desired: State, actual: State) -> None:
     shuffled = [stored(resource) for resource in actual]
@@ -54,7 +48,6 @@ def test_the_order_of_what_is_given_does_not_matter(desired: State, actual: Stat
     assert (one.changes, one.fingerprint) == (other.changes, other.fingerprint)
 
 
-@quick
 @given(states(), states())
 def test_objects_are_made_before_what_stands_on_them_and_deleted_after_it(
     desired: State, actual: State
@@ -67,7 +60,6 @@ def test_objects_are_made_before_what_stands_on_them_and_deleted_after_it(
     assert [c.action is Action.DELETE for c in changes] == [False] * len(made) + [True] * len(deleted)
 
 
-@quick
 @given(states(), states())
 def test_no_password_and_no_hash_appears_in_what_is_shown(desired: State, actual: State) -> None:
     planned = plan(desired, map(stored, actual), prune=True)
@@ -76,7 +68,6 @@ def test_no_password_and_no_hash_appears_in_what_is_shown(desired: State, actual
     assert not [secret for secret in (*PASSWORDS, *map(str, hashes)) if secret in shown]
 
 
-@quick
 @given(states())
 def test_definitions_say_all_there_is_to_a_state(actual: State) -> None:
     kept = state(map(stored, actual))
