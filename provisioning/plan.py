@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol, Self
 
+from provisioning.collection import collector_resting
+
 _ENCODE = json.JSONEncoder(sort_keys=True).encode
 #: kind and key; equal identities mean the same object
 Identity = tuple[str, ...]
@@ -192,6 +194,7 @@ class Plan:
         return tuple(c for c in self.connections if (c.user, c.vhost) == loss.holder)
 
 
+@collector_resting()
 def plan(desired: Desired, actual: Iterable[Resource], *, prune: bool = False) -> Plan:
     """Return what must change; objects that are not declared are deleted only with ``prune``."""
     wanted = {resource.identity: resource for resource in desired}
@@ -260,8 +263,6 @@ def _ordered(resources: Mapping[Identity, Resource]) -> tuple[Resource, ...]:
 
 
 def _fingerprint(resources: Mapping[Identity, Resource]) -> str:
-    # One object after the other: all of them at once would be many thousand lists for the collector to visit.
-    digest = hashlib.sha256()
-    for identity in sorted(resources):
-        digest.update(_ENCODE([identity, resources[identity].facts()]).encode())
-    return digest.hexdigest()
+    # All at once, for an encoder is made anew at each call.
+    facts = [(identity, resources[identity].facts()) for identity in sorted(resources)]
+    return hashlib.sha256(_ENCODE(facts).encode()).hexdigest()
