@@ -48,6 +48,9 @@ class Door(Protocol):
     def refusal(self, change: Change) -> str | None:
         """Return why this door cannot make ``change``, or None."""
 
+    def besides(self, change: Change, /) -> str | None:
+        """Return what the broker does of itself along with ``change`` made through this door, or None."""
+
     def perform(self, batch: Sequence[Change]) -> None:
         """Make changes of one kind, in order; raises ProvisioningError at the first that fails."""
 
@@ -90,6 +93,7 @@ def plan_against(desired: Desired, seen: Observation, door: Door, *, prune: bool
     return replace(
         drafted,
         contents=door.contents(destroyed) if destroyed else {},
+        besides={c.identity: told for c in drafted.changes if (told := door.besides(c))},
         connections=tuple(door.connections(holders)) if holders else (),
     )
 

@@ -179,6 +179,8 @@ class Plan:
     losses: Mapping[Identity, Loss] = field(default_factory=dict)
     #: what the queues hold that the plan would delete, by identity
     contents: Mapping[Identity, Contents] = field(default_factory=dict)
+    #: what the broker does of itself along with a change, in words, by identity
+    besides: Mapping[Identity, str] = field(default_factory=dict)
     #: open connections whose rights the plan tightens
     connections: tuple[Connection, ...] = ()
 

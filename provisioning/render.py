@@ -68,6 +68,7 @@ def change_record(change: Change, plan: Plan, refusal: str | None = None) -> dic
         "loss": loss.reason if loss else None,
         "connections": [_connection_record(connection) for connection in plan.held_by(change)],
         "implied_by": change.implied_by,
+        "besides": plan.besides.get(change.identity),
         "messages": contents.messages if contents else None,
         "consumers": contents.consumers if contents else None,
         "refused": refusal,
@@ -139,6 +140,8 @@ def _change_lines(change: Change, plan: Plan, refusal: str | None) -> Iterator[s
     because = f"  (goes with {printable(change.implied_by)})" if change.implied_by else ""
     yield f"{SIGNS[change.action]} {printable(change.resource.label)}{because}"
     yield from _aligned(_rows(change))
+    if besides := plan.besides.get(change.identity):
+        yield f"    besides: {printable(besides)}"
     contents, loss = plan.contents.get(change.identity), plan.losses.get(change.identity)
     if contents is not None:
         yield f"    holds {contents.told}"

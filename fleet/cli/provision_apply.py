@@ -35,7 +35,7 @@ close_option = click.option(
 
 def show(planned: BrokerPlan, *, to_stderr: bool) -> None:
     """Print the plan for an operator."""
-    told = render.text(planned.plan, refusals=planned.refusals)
+    told = render.text(planned.plan, refusals=planned.refusals, notes=planned.notes)
     if not told:
         return
     stream = sys.stderr if to_stderr else sys.stdout
@@ -49,7 +49,7 @@ def record(planned: BrokerPlan) -> dict[str, object]:
     return {
         "door": str(planned.door_name),
         "broker_version": version_text(planned),
-        **render.record(planned.plan, refusals=planned.refusals),
+        **render.record(planned.plan, refusals=planned.refusals, notes=planned.notes),
     }
 
 

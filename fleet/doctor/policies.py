@@ -4,14 +4,16 @@ Of all policies that match, only the one of the highest priority applies; an arg
 it (limits excepted, which no check here asks for): https://www.rabbitmq.com/docs/parameters#policies
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from provisioning.broker.expression import finds
-from provisioning.broker.objects import Binding, Policy, Queue
+from provisioning.broker.objects import Binding, OperatorPolicy, Policy, Queue
 from provisioning.broker.routing import topic_matches
 from provisioning.broker.state import State
 from provisioning.errors import UnreadableExpression
 
+_P = TypeVar("_P", Policy, OperatorPolicy)
 #: the exchange that leads every message to the queue that its key names
 DEFAULT_EXCHANGE = ""
 _FOR_QUEUES = ("queues", "all")
@@ -20,10 +22,19 @@ _FOR_TYPE = {"classic": "classic_queues", "quorum": "quorum_queues", "stream": "
 
 def policy_of(queue: Queue, state: State) -> Policy | None:
     """Return the policy that applies to ``queue``."""
+    return _first(queue, state.policies)
+
+
+def operator_policy_of(queue: Queue, state: State) -> OperatorPolicy | None:
+    """Return the operator policy that applies to ``queue``."""
+    return _first(queue, state.operator_policies)
+
+
+def _first(queue: Queue, policies: Iterable[_P]) -> _P | None:
     targets = (*_FOR_QUEUES, _FOR_TYPE.get(queue.type, ""))
     matching = [
         policy
-        for policy in state.policies
+        for policy in policies
         if policy.vhost == queue.vhost and policy.apply_to in targets and matches(policy.pattern, queue.name)
     ]
     return max(matching, key=lambda policy: policy.priority, default=None)

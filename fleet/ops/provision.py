@@ -13,6 +13,7 @@ from fleet.topology import desired_state
 from provisioning.apply import Door, Report, apply, plan_against, refusals
 from provisioning.broker.http_api import ClientCertificate
 from provisioning.broker.management import ManagementDoor
+from provisioning.broker.notes import notes
 from provisioning.broker.passwords import PasswordHash
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.releases import refuse_unfit
@@ -39,6 +40,8 @@ class BrokerPlan:
     version: tuple[int, ...]
     #: changes that this door cannot make, with the reason
     refusals: Mapping[Identity, str]
+    #: what an operator should know besides
+    notes: tuple[str, ...]
 
 
 def needs_provisioning(fleet: Fleet) -> bool:
@@ -69,6 +72,7 @@ def plan_broker(
         door_name=name,
         version=seen.version,
         refusals=refusals(planned, opened),
+        notes=notes(desired, seen.resources),
     )
 
 

@@ -109,6 +109,12 @@ class ManagementDoor:
             return "a name that is `.` or `..` cannot be part of a URL"
         return locks_out(change, self._user)
 
+    def besides(self, change: Change) -> str | None:
+        """Return what the broker does of itself along with ``change``, or None."""
+        if not _creates_vhost(change):
+            return None
+        return f"RabbitMQ gives its creator, user {self._user}, the permission `.* .* .*`; it is taken back"
+
     def perform(self, batch: Sequence[Change]) -> None:
         """Make changes of one kind, in order.
 
@@ -123,8 +129,8 @@ class ManagementDoor:
         if made:
             self._api.request("POST", "definitions", json=made)
         for change in batch:
-            if change.action is Action.CREATE and isinstance(change.after, Vhost):
-                self._drop_creators_permission(change.after)
+            if _creates_vhost(change):
+                self._drop_creators_permission(change.identity[-1])
 
     def connections(self, holders: Collection[tuple[str, str]]) -> Sequence[Connection]:
         """Return the open connections of these pairs of user and vhost."""
@@ -153,9 +159,9 @@ class ManagementDoor:
         """Return the connections of ``user`` from the broker's own table, which does not lag behind."""
         return self._api.request("GET", _path("connections", "username", user), missing_ok=True) or ()
 
-    def _drop_creators_permission(self, vhost: Vhost) -> None:
+    def _drop_creators_permission(self, vhost: str) -> None:
         """Take back the `.* .* .*` that the broker silently gives to whoever creates a vhost over HTTP."""
-        self._api.request("DELETE", _path("permissions", vhost.name, self._user), missing_ok=True)
+        self._api.request("DELETE", _path("permissions", vhost, self._user), missing_ok=True)
 
     def _delete(self, resource: Resource) -> None:
         if isinstance(resource, Binding):
@@ -170,6 +176,10 @@ class ManagementDoor:
             if definitions.parse({"bindings": [row]}).bindings == (binding,):
                 # The key is percent-encoded already, and the broker decodes it twice.
                 self._api.request("DELETE", f"{between}/{_path(row['properties_key'])}", missing_ok=True)
+
+
+def _creates_vhost(change: Change) -> bool:
+    return change.action is Action.CREATE and isinstance(change.after, Vhost)
 
 
 def _address(resource: Resource) -> tuple[str, ...]:

@@ -109,6 +109,10 @@ class RabbitmqctlDoor:
             return UNSAFE
         return None
 
+    def besides(self, _change: Change) -> str | None:
+        """Return None: what is made through this door has no creator to be given anything."""
+        return None
+
     def perform(self, batch: Sequence[Change]) -> None:
         """Make changes of one kind, in order.
 

@@ -111,7 +111,7 @@ def _refuse_unscriptable(change: Change) -> None:
     if not isinstance(resource, User):
         raise Unsupported(
             f"a script could not {change.action} {resource.label} without holding its secrets",
-            hint="carry the plan out with `fleet provision broker`",
+            hint="let provisioning carry the plan out",
         )
     if not _sets_password(change) and not all(map(SAFE_NAME.fullmatch, (resource.name, *resource.tags))):
         raise Unsupported(f"the tags of {resource.label} would not pass through a shell unchanged")

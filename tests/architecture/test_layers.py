@@ -104,7 +104,7 @@ DOORS = {
     ),
     "smtplib": ("fleet.mail.smtp",),
     "jinja2": ("fleet.mail.templates",),
-    "click": ("fleet.cli", "provisioning.__main__"),
+    "click": ("fleet.cli", "provisioning.__main__", "provisioning.options"),
     "rich": ("fleet.cli",),
     "pydantic": ("fleet.config",),
     "sqlite3": ("fleet.ledger", "fleet.outbox.database"),

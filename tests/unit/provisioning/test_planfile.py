@@ -161,6 +161,7 @@ def test_the_reference_page_has_exactly_the_keys_that_are_written() -> None:
         made(seen=seen),
         contents={QUEUE.identity: Contents(messages=1, consumers=2)},
         connections=(Connection(user="u", vhost="v", handle="h", client="c"),),
+        besides={QUEUE.identity: "more"},
     )
     created = planfile.save(
         planned,

@@ -33,6 +33,7 @@ def test_a_plan_reads_as_in_the_golden_file() -> None:
     held = replace(
         pruned,
         contents={QUEUE.identity: Contents(messages=12, consumers=2)},
+        besides={tasks.identity: "the broker does more\x1b[2J"},
         connections=tuple(
             Connection(user="w", vhost="v", handle="", client=client)
             for client in ("10.0.0.7", "shop\x1b[2J", "10.0.0.7")
