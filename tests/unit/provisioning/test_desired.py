@@ -196,6 +196,15 @@ def test_each_release_exports_a_vhost_in_its_own_shape(exported: dict[str, Any],
     assert parse({"vhosts": [exported]}).vhosts == (expected,)
 
 
+def test_no_limits_take_those_that_are_there_away_and_an_exports_empty_list_leaves_them() -> None:
+    def limits(said: object) -> Arguments | None:
+        (vhost,) = read(json.dumps({"vhosts": [{"name": "v", "limits": said}]}), source="d").vhosts
+        return vhost.limits
+
+    assert limits({}) == Arguments({})
+    assert limits([]) is None
+
+
 @given(states())
 def test_every_export_can_be_read_as_a_desired_state(actual: State) -> None:
     kept = state(map(stored, actual))
