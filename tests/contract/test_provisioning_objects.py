@@ -230,7 +230,7 @@ def test_a_broker_is_asked_for_nothing_that_it_would_refuse_or_forget(place: Pla
     changed = Vhost(name=name, default_queue_type="quorum")
     elsewhere = Queue(vhost=f"{name}-no", name="q", type="classic")
     unbound = Binding(vhost=name, source="nobody", destination="nothing")
-    refused = {
+    refused: dict[str, tuple[Resource, bool]] = {
         "consumer-timeout": (timeout, old),
         "ha-mode": (mirrors, not old),
         "streams": (streams, old),

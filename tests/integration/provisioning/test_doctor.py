@@ -20,6 +20,7 @@ from fleet.doctor.finding import Finding, Level
 from fleet.errors import UsageError
 from fleet.model import Fleet, Node, Tls
 from fleet.ops.doctor import Examination, examine
+from fleet.topology import desired_state
 from tests import broker_limits
 from tests.certificates import Authority
 from tests.hosts.lab.system import await_that
@@ -96,7 +97,14 @@ def both(*spoils: Spoil) -> Spoil:
 
 
 def told(site: Site, text: str) -> str:
-    return text.format(vhost=site.vhost.name, user=site.vhost.user, observer=site.vhost.observer)
+    fleet = site.fleet
+    return text.format(
+        vhost=site.vhost.name,
+        user=site.vhost.user,
+        observer=site.vhost.observer,
+        queues=len(desired_state(fleet, {}, broker_version=(3, 10, 8)).queues),
+        workers=sum(len(fleet.hosts_for(worker.hosts)) for worker in fleet.workers),
+    )
 
 
 POWERS = "command and shut down every worker and delete queues and exchanges"
@@ -202,6 +210,27 @@ SPOILED: dict[str, tuple[Spoil, Spoil | None, str, str]] = {
         None,
         "rights",
         "fail: user {observer} is an administrator, so it may change every user",
+    ),
+    "a vhost that takes too few queues": (
+        put("vhost-limits/{vhost}/max-queues", {"value": 3}),
+        remove("vhost-limits/{vhost}/max-queues"),
+        "limits",
+        "fail: vhost {vhost} takes 3 queues, and {queues} are there or the fleet's",
+    ),
+    "a user that may not connect": (
+        put("user-limits/{user}/max-connections", {"value": 0}),
+        remove("user-limits/{user}/max-connections"),
+        "limits",
+        "fail: user {user} may open 0 connections, and {workers} workers need {workers} at least",
+    ),
+    "an operator policy that lets messages expire": (
+        put(
+            "operator-policies/{vhost}/o",
+            {"pattern": "^fleet[.]email$", "definition": {"message-ttl": 9}, "apply-to": "queues"},
+        ),
+        remove("operator-policies/{vhost}/o"),
+        "operator-policies",
+        "fail: operator policy o sets message-ttl 9 for fleet.email: what waits longer is taken away unread",
     ),
     "a stranger": (
         both(

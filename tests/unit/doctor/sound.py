@@ -10,25 +10,13 @@ from fleet.doctor.facts import DoorFact, Endpoint, Facts, NodeFact, QueueFact, S
 from fleet.doctor.finding import Finding
 from fleet.topology import desired_state
 from provisioning.broker.state import State
+from tests.unit.broker_tables import WATCHED_BROKER
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-FILE = """
+FILE = f"""
 [fleet]
 name = "demo"
-[broker]
-url = "amqp://mq1"
-password = "env:P"
-[broker.management]
-url = "http://mq1:15672"
-user = "admin"
-password = "env:A"
-[broker.users.eyes]
-role = "observer"
-password = "env:P"
-[broker.users.hands]
-role = "operator"
-password = "env:P"
-[hosts.alpha]
+{WATCHED_BROKER}[hosts.alpha]
 [queues.email]
 max_runtime = "10m"
 [queues.default]
