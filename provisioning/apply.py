@@ -66,7 +66,7 @@ class Report:
     failed: tuple[Change, ...]
     #: never tried, because something before them failed
     skipped: tuple[Change, ...]
-    #: what a new plan would still change; None when the broker could not be observed any more
+    #: what a new plan would still change; None when it could not be observed any more
     left: tuple[Change, ...] | None
     error: errors.ProvisioningError | None = None
     #: open connections that keep rights which were taken away
@@ -165,7 +165,7 @@ def batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
         yield list(batch)
 
 
-def refuse_destructive(planned: Plan) -> None:
+def refuse_destructive(planned: Plan, *, advice: str = "; a queue must be drained first") -> None:
     """Raise DestructionRefused, with every loss, if the plan takes away data or access."""
     told = [
         f"{change.action} {change.resource.label}: {planned.losses[change.identity].reason}"
@@ -175,7 +175,7 @@ def refuse_destructive(planned: Plan) -> None:
     if told:
         raise errors.DestructionRefused(
             f"{len(told)} of the changes lose data or access; nothing was changed: {named(tuple(told))}",
-            hint="run with `--allow-destructive` if that is meant; a queue must be drained first",
+            hint=f"run with `--allow-destructive` if that is meant{advice}",
         )
 
 
