@@ -24,7 +24,7 @@ for name, source in json.loads(zlib.decompress(stdin.read(int(stdin.readline()))
     exec(compile(source, name, "exec"), module.__dict__)
 module.main(stdin, sys.stdout.buffer)
 """
-ARGV = ("python3", "-I", "-c", _LOADER)
+ARGV = ("python3", "-I", "-S", "-c", _LOADER)
 CHUNK = 1 << 20
 
 

@@ -1,6 +1,5 @@
 """How does a tree come from its archive to its place, and was it touched since?"""
 
-import ctypes
 import hashlib
 import lzma
 import os
@@ -122,6 +121,9 @@ def _unpack(root: int, content: IO[bytes], wanted: str) -> None:
         pass
     if hashed.digest.hexdigest() != wanted:
         raise Refused("the archive arrived damaged")
+    # Only here, because it takes as long to load as a host takes to be looked at.
+    import ctypes
+
     # One flush for the file system costs less than one for each of some thousand files.
     if ctypes.CDLL(None).syncfs(root):
         os.sync()
