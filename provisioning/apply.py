@@ -69,6 +69,8 @@ class Report:
     #: what a new plan would still change; None when it could not be observed any more
     left: tuple[Change, ...] | None
     error: errors.ProvisioningError | None = None
+    #: what an operator should know of what was done
+    notes: tuple[str, ...] = ()
     #: open connections that keep rights which were taken away
     holding: tuple[Connection, ...] = ()
     #: such connections that were ended

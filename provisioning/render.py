@@ -90,7 +90,7 @@ def change_record(change: Change, plan: Plan, refusal: str | None = None) -> dic
 
 
 def report_text(report: Report, *, subject: str = "the broker") -> str:
-    """Return what an apply did not do, and why; empty when it did everything and the state is as desired."""
+    """Return what an apply did not do, and why; empty when there is nothing to tell."""
     lines: list[str] = []
     if report.error is not None:
         lines.extend(printable(line) for line in str(report.error).splitlines())
@@ -100,6 +100,7 @@ def report_text(report: Report, *, subject: str = "the broker") -> str:
         lines.append(f"{subject} could not be observed afterwards: run again to see where it stands")
     elif report.error is None:
         lines.extend(f"left:    {_change_title(change)}" for change in report.left)
+    lines.extend(f"note: {printable(note)}" for note in report.notes)
     if report.closed:
         lines.append(f"ended {_clients(report.closed)}")
     if report.holding:

@@ -13,8 +13,8 @@ from provisioning.plan import Change
 def apply(planned: HostPlan, door: HostDoor, *, by: Operator, allow_destructive: bool = False) -> Report:
     """Make the changes of ``planned`` and tell what became of each, after a second look.
 
-    Raises Unsupported, DestructionRefused, HostBusy, WorldMoved, HostUnusable or HostAccessRefused before
-    anything is changed. A change that fails is not raised, and neither is a lost connection: they stand in
+    Raises Unsupported, DestructionRefused, HostBusy, WorldMoved or HostAccessRefused before anything is
+    changed. A change that fails is not raised, and neither is a host that is lost on the way: both stand in
     the report.
     """
     _refuse_blocked(planned)
@@ -24,7 +24,7 @@ def apply(planned: HostPlan, door: HostDoor, *, by: Operator, allow_destructive:
         return Report(done=(), failed=(), skipped=(), left=())
     try:
         outcome = door.apply(planned.desired, planned.changes, planned.seen, by=by)
-    except (errors.HostUnreachable, errors.HostTimeout) as error:
+    except (errors.HostUnreachable, errors.HostTimeout, errors.HostUnusable) as error:
         return _by_looking(planned, door, error)
     return _report(planned, door, outcome)
 
@@ -45,6 +45,7 @@ def _report(planned: HostPlan, door: HostDoor, outcome: Outcome) -> Report:
         failed=(),
         skipped=(),
         left=_left(planned, door),
+        notes=tuple(f"{changes[i].resource.label} is kept: {why}" for i, why in outcome.kept.items()),
     )
     if outcome.failure is None:
         return report

@@ -40,6 +40,7 @@ def questions(desired: HostState, *, contents: bool) -> dict[str, object]:
         thing.path: _question(thing, contents=contents) for thing in desired if isinstance(thing, Placed)
     }
     return {
+        "owner": desired.owner,
         "paths": paths,
         "users": sorted(thing.name for thing in desired if isinstance(thing, SystemUser)),
         "units": sorted(thing.name for thing in desired if isinstance(thing, Unit)),

@@ -35,17 +35,15 @@ def record(planned: HostPlan, *, with_diff: bool = False) -> dict[str, object]:
 
 
 def report_text(host: str, report: Report) -> str:
-    """Return what an apply did not do on a host, and why; empty when it did everything."""
+    """Return what an apply did not do on a host, and why; empty when there is nothing to tell."""
     return render.report_text(report, subject=f"host `{render.printable(host)}`")
 
 
 def report_record(host: str, report: Report) -> dict[str, object]:
     """Return a report as JSON-like values."""
     found = render.report_record(report)
-    return {
-        "host": host,
-        **{key: found[key] for key in ("done", "failed", "skipped", "left", "converged", "error")},
-    }
+    told = {key: found[key] for key in ("done", "failed", "skipped", "left", "converged", "error")}
+    return {"host": host, **told, "notes": list(report.notes)}
 
 
 def outcome(host: str, report: Report, *, seconds: float) -> str:

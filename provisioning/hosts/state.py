@@ -12,20 +12,27 @@ from provisioning.plan import Action, Change, Identity, Loss, Lost, Resource
 #: what the agent keeps for itself
 KEPT = ("/var/lib/fleet-provision", "/run/fleet-provision", "/var/log/fleet/audit.jsonl")
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(service|socket|timer|target|path|mount)")
+_OWNER = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*\.(service|socket|timer|target|path|mount)")
 
 
 class HostState:
-    """The objects that a host must have; what else we put there may be pruned, what others did never is."""
+    """The objects that a host must have; what else we put there may be pruned, what others did never is.
 
-    def __init__(self, objects: Iterable[HostObject]) -> None:
+    ``owner`` is who "we" are: states of different owners on one host leave each other alone.
+    """
+
+    def __init__(self, objects: Iterable[HostObject], *, owner: str = "fleet") -> None:
         """Take the objects in any order; raises MalformedState."""
+        self.owner = owner
         self._objects = tuple(objects)
         problems = [problem for thing in self._objects if (problem := _problem(thing))]
         counts = Counter(thing.identity for thing in self._objects)
         problems += [
             f"`{identity[1]}` is declared twice" for identity in sorted(counts) if counts[identity] > 1
         ]
+        if not _OWNER.fullmatch(owner):
+            problems.append(f"`{owner}` is no name for an owner")
         if problems:
             raise MalformedState("; ".join(problems))
 
@@ -56,11 +63,19 @@ class HostState:
 
 def _problem(thing: HostObject) -> str | None:
     if isinstance(thing, SystemUser):
-        return None if _NAME.fullmatch(thing.name) else f"`{thing.name}` is no name for a user"
+        return _user_problem(thing)
     if isinstance(thing, Unit):
         return None if _UNIT.fullmatch(thing.name) else f"`{thing.name}` is no name of a unit"
     assert isinstance(thing, Placed)
     return _path_problem(thing.path) or _content_problem(thing)
+
+
+def _user_problem(user: SystemUser) -> str | None:
+    if not _NAME.fullmatch(user.name) or user.name == "root":
+        return f"`{user.name}` is no name for a user"
+    if wrong := [group for group in user.groups if not _NAME.fullmatch(group)]:
+        return f"`{wrong[0]}` is no name for a group"
+    return _path_problem(user.home) or _path_problem(user.shell)
 
 
 def _path_problem(path: str) -> str | None:

@@ -13,7 +13,7 @@ from tests.hosts.lab import Host
 class OverSsh:
     """Runs programs on a host of the lab, where every login is root's.
 
-    ``half_way`` is called once when half of a stream of more than ``LARGE`` bytes has been sent, and may raise.
+    ``half_way`` is called once, when half of a stream of more than ``LARGE`` bytes was sent; it may raise.
     """
 
     LARGE = 500_000

@@ -54,7 +54,7 @@ class Apply:
                 raise Refused("the host changed after the plan was made", why="moved", seen=seen)
             self._manifest = self._intended(seen)
             audit = Audit(self._places)
-            write_manifest(self._places, self._manifest)
+            self._keep()
             files.clear_leftovers(self._places, sorted(self._manifest["paths"]))
             done, failure = self._make_all(say)
             failure = self._remember(failure)
@@ -69,6 +69,8 @@ class Apply:
                 say({"event": "done", "index": index, "kept": kept})
             except Refused as error:
                 return index, str(error)
+            except tarfile.TarError:
+                return index, "its content did not arrive whole"
             except OSError as error:
                 return index, told(error)
         return len(changes), self._told_systemd()
@@ -109,7 +111,10 @@ class Apply:
         stamp = trees.put_tree(self._places, change, self._contents.take(index))
         self._manifest["paths"][change["path"]].update(sha256=change["sha256"], stamp=stamp)
         # At once: a tree whose stamp is not known would have to come again.
-        write_manifest(self._places, self._manifest)
+        self._keep()
+
+    def _keep(self) -> None:
+        write_manifest(self._places, self._request["asked"]["owner"], self._manifest)
 
     def _delete(self, change: dict[str, Any]) -> str | None:
         if change["do"] == "delete unit":
@@ -146,7 +151,7 @@ class Apply:
             for path, entry in self._request["declared"]["paths"].items():
                 self._manifest["paths"][path].update(entry)
         try:
-            write_manifest(self._places, self._manifest)
+            self._keep()
         except OSError as error:
             return failure or told(error)
         return failure

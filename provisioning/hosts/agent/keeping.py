@@ -10,7 +10,7 @@ from typing import Any
 
 from provisioning.hosts.agent.places import Places, Refused
 
-MANIFEST = "/var/lib/fleet-provision/manifest.json"
+MANIFEST = "/var/lib/fleet-provision/{owner}.json"
 LOCK = "/run/fleet-provision/lock"
 AUDIT = "/var/log/fleet/audit.jsonl"
 MANIFEST_VERSION = 1
@@ -18,10 +18,11 @@ MANIFEST_VERSION = 1
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def read_manifest(places: Places) -> dict[str, Any]:
-    """Return ``paths`` and ``units`` that are ours; nothing on a host that was never provisioned."""
+def read_manifest(places: Places, owner: str) -> dict[str, Any]:
+    """Return ``paths`` and ``units`` that are the owner's; nothing on a host that was never provisioned."""
+    path = MANIFEST.format(owner=owner)
     try:
-        with places.parent(MANIFEST) as (directory, name):
+        with places.parent(path) as (directory, name):
             descriptor = os.open(name, _READ, dir_fd=directory)
     except FileNotFoundError:
         return {"paths": {}, "units": {}}
@@ -29,17 +30,18 @@ def read_manifest(places: Places) -> dict[str, Any]:
         try:
             found = json.load(file)
             if found["version"] != MANIFEST_VERSION:
-                raise Refused(f"`{MANIFEST}` has version {found['version']}, not {MANIFEST_VERSION}")
+                raise Refused(f"`{path}` has version {found['version']}, not {MANIFEST_VERSION}")
             return {"paths": dict(found["paths"]), "units": dict(found["units"])}
         except (ValueError, KeyError, TypeError) as error:
-            raise Refused(f"`{MANIFEST}` cannot be read: {type(error).__name__}") from error
+            raise Refused(f"`{path}` cannot be read: {type(error).__name__}") from error
 
 
-def write_manifest(places: Places, manifest: dict[str, Any]) -> None:
+def write_manifest(places: Places, owner: str, manifest: dict[str, Any]) -> None:
     """Replace the manifest; it is for root only, because it tells secrets apart."""
-    places.ensure_above(MANIFEST)
+    path = MANIFEST.format(owner=owner)
+    places.ensure_above(path)
     text = json.dumps({"version": MANIFEST_VERSION, **manifest}, sort_keys=True, indent=1)
-    with places.parent(MANIFEST) as (directory, name):
+    with places.parent(path) as (directory, name):
         temporary = f".{name}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(temporary, flags, 0o600, dir_fd=directory)

@@ -23,7 +23,7 @@ SPACES = ("/", "/opt", "/var")
 
 def look(places: Places, asked: dict[str, Any]) -> dict[str, Any]:
     """Return what stands at the paths, and which users and units there are, asked for or ours."""
-    manifest = read_manifest(places)
+    manifest = read_manifest(places, asked["owner"])
     paths: dict[str, Any] = {}
     for path in sorted({*asked["paths"], *manifest["paths"]}):
         ours = manifest["paths"].get(path)
