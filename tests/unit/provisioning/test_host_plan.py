@@ -57,7 +57,7 @@ h1
       files    as it was started → changed
   - unit old.service
   - file /etc/fleet/old
-  plan: 1 to create, 6 to update, 2 to delete"""
+  plan: 1 to create, 5 to update, 2 to delete"""
 
 
 def seen(*objects: HostObject, free: Mapping[str, int] | None = None) -> HostObservation:
