@@ -1,10 +1,14 @@
 """The layer table of docs/explanation/architecture.md, as a test."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from provisioning.hosts.sending import AGENT
+from provisioning.hosts.sending import MODULES as AGENT_MODULES
 
 ROOT = Path(__file__).parents[2]
 
@@ -200,6 +204,18 @@ def test_pure_rooms_import_no_clock_environment_or_input(module: str, tree: ast.
     if is_under(module, "provisioning") or layer(module) != 1:
         return
     assert not [name for name in imports(tree) if name in PURE_FORBIDDEN]
+
+
+def test_the_agent_of_a_host_imports_pythons_library_and_what_is_loaded_before_it() -> None:
+    loaded: set[str] = set()
+    trees = dict(MODULES)
+    for name in AGENT_MODULES:
+        for imported in imports(trees[f"{AGENT}.{name}"]):
+            ours = is_under(imported, AGENT)
+            assert ours or imported.split(".")[0] in sys.stdlib_module_names, imported
+            assert not ours or imported == AGENT or imported.removeprefix(f"{AGENT}.").split(".")[0] in loaded
+        loaded.add(name)
+    assert loaded == {name.removeprefix(f"{AGENT}.") for name in trees if name.startswith(f"{AGENT}.")}
 
 
 def test_beat_and_workers_never_use_the_outbox() -> None:

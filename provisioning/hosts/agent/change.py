@@ -55,7 +55,7 @@ class Apply:
             self._manifest = self._intended(seen)
             audit = Audit(self._places)
             self._keep()
-            files.clear_leftovers(self._places, sorted(self._manifest["paths"]))
+            trees.clear_leftovers(self._places, {*seen["manifest"]["paths"], *self._manifest["paths"]})
             done, failure = self._make_all(say)
             failure = self._remember(failure)
             audit.append(self._entry(done, failure))

@@ -103,16 +103,6 @@ def delete(places: Places, change: dict[str, Any]) -> str | None:
     return None
 
 
-def clear_leftovers(places: Places, paths: list[str]) -> None:
-    """Remove what an apply left beside its places when it was cut off."""
-    for path in paths:
-        try:
-            with places.parent(path) as (directory, name):
-                _drop(directory, beside(name))
-        except (FileNotFoundError, Refused):
-            continue
-
-
 def _copy(content: IO[bytes], file: IO[bytes], wanted: str) -> None:
     digest = hashlib.sha256()
     while chunk := content.read(CHUNK):
@@ -151,6 +141,4 @@ def _drop(directory: int, name: str) -> None:
     try:
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
-        return
-    except IsADirectoryError:
         return

@@ -8,6 +8,7 @@ import shutil
 import stat
 import tarfile
 import zlib
+from collections.abc import Iterable
 from typing import IO, Any
 
 from provisioning.hosts.agent.files import beside
@@ -69,11 +70,22 @@ def delete_tree(places: Places, change: dict[str, Any]) -> None:
     with places.parent(change["path"]) as (directory, name):
         if found_at(directory, name) is None:
             return
-        temporary = beside(name)
-        remove(directory, temporary)
-        os.rename(name, temporary, src_dir_fd=directory, dst_dir_fd=directory)
+        old = _aside(name)
+        remove(directory, old)
+        os.rename(name, old, src_dir_fd=directory, dst_dir_fd=directory)
         os.fsync(directory)
-        remove(directory, temporary)
+        remove(directory, old)
+
+
+def clear_leftovers(places: Places, paths: Iterable[str]) -> None:
+    """Remove what an apply left beside its places when it was cut off, trees and files."""
+    for path in paths:
+        try:
+            with places.parent(path) as (directory, name):
+                remove(directory, beside(name))
+                remove(directory, _aside(name))
+        except (FileNotFoundError, Refused):
+            continue
 
 
 def is_untouched(directory: int, name: str, known: str | None) -> bool:
@@ -98,8 +110,13 @@ def stamp(directory: int) -> str:
     return digest.hexdigest()
 
 
+def _aside(name: str) -> str:
+    """Return the name under which a tree goes that has to go."""
+    return f".{name}.fleet-old"
+
+
 def _take_place(directory: int, temporary: str, name: str) -> None:
-    old = f"{temporary}.old"
+    old = _aside(name)
     remove(directory, old)
     if found_at(directory, name) is not None:
         os.rename(name, old, src_dir_fd=directory, dst_dir_fd=directory)

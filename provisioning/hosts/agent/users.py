@@ -1,5 +1,6 @@
 """How does a system user come to be as declared?"""
 
+import grp
 import subprocess
 from typing import Any
 
@@ -10,10 +11,7 @@ SECONDS = 30.0
 
 def put_user(change: dict[str, Any]) -> None:
     """Make a system user with a group of its own, or change its home, shell and further groups."""
-    argv = ["useradd", "--system", "--user-group", "--no-create-home"]
-    if change["exists"]:
-        argv = ["usermod"]
-    argv += ["--home-dir" if not change["exists"] else "--home", change["home"], "--shell", change["shell"]]
+    argv = [*_beginning(change), "--shell", change["shell"]]
     if change["groups"]:
         argv += ["--append"] if change["exists"] else []
         argv += ["--groups", ",".join(change["groups"])]
@@ -30,3 +28,14 @@ def put_user(change: dict[str, Any]) -> None:
     )
     if done.returncode:
         raise Refused(f"`{argv[0]}` ended with {done.returncode}: {done.stderr.strip()}")
+
+
+def _beginning(change: dict[str, Any]) -> list[str]:
+    if change["exists"]:
+        return ["usermod", "--home", change["home"]]
+    try:
+        # A user that was deleted may have left its group.
+        group = ["--gid", str(grp.getgrnam(change["name"]).gr_gid)]
+    except KeyError:
+        group = ["--user-group"]
+    return ["useradd", "--system", "--no-create-home", *group, "--home-dir", change["home"]]

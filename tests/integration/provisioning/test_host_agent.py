@@ -1,5 +1,6 @@
 """The agent as a process, on a directory in the place of a host's root."""
 
+import fcntl
 import io
 import json
 import subprocess
@@ -21,6 +22,7 @@ from provisioning.hosts.planning import plan
 from provisioning.hosts.runner import Ran
 from provisioning.hosts.sending import ARGV, stream
 from provisioning.hosts.state import HostState
+from tests.hosts.lab.system import await_that
 from tests.local_runner import ME, MY_GROUP, LocalProcess, listing
 from tests.unit.provisioning.host_states import packed, tree
 
@@ -58,6 +60,32 @@ class Spoiled(LocalProcess):
     ) -> Ran:
         spoiled = (chunk.replace(b"good", b"evil") for chunk in stdin)
         return LocalProcess.run(self, argv, stdin=spoiled, timeout_seconds=timeout_seconds)
+
+
+class Killed(LocalProcess):
+    """Kills the agent when half of what is sent has arrived and ``seen`` stands there."""
+
+    def __init__(self, seen: Path) -> None:
+        self.seen = seen
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Iterable[bytes] = (),
+        as_root: bool = False,
+        timeout_seconds: float = 60.0,
+    ) -> Ran:
+        sent = b"".join(stdin)
+        with subprocess.Popen(
+            (sys.executable, *argv[1:]), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        ) as process:
+            assert process.stdin is not None
+            process.stdin.write(sent[: len(sent) // 2])
+            process.stdin.flush()
+            await_that(self.seen.exists, "the first half should be done", timeout_seconds=20)
+            process.kill()
+        raise errors.HostUnreachable("the power went")
 
 
 @pytest.fixture
@@ -166,6 +194,25 @@ def test_a_cut_off_upload_leaves_the_old_file_and_the_next_run_finishes(
     assert bring(door, new, root=root).converged
 
 
+def test_what_was_made_before_the_power_went_is_known_for_ours(door: HostDoor, root: Path) -> None:
+    first, second = file("/srv/a-first", b"a" * 40000), file("/srv/b-second", b"b" * 1000000)
+    report = bring(door, first, second, over=Killed(root / "srv/.b-second.fleet-new"), root=root)
+    # It is looked at over the runner that just lost it, so nothing can be said.
+    assert report.left is None
+    assert (root / "srv/a-first").exists()
+    assert bring(door, file("/srv/c-other", b"c"), root=root).converged
+    assert sorted(path.name for path in (root / "srv").iterdir()) == ["c-other"]
+
+
+def test_the_second_of_two_is_told_who_is_at_it(door: HostDoor, root: Path) -> None:
+    assert bring(door, file("/srv/a", b"1"), root=root).converged
+    with (root / "run/fleet-provision/lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(errors.HostBusy, match=r"`tester@control` has been changing it for \d+ s"):
+            bring(door, file("/srv/a", b"2"), root=root)
+    assert bring(door, file("/srv/a", b"2"), root=root).converged
+
+
 def test_content_that_arrives_damaged_is_refused(door: HostDoor, root: Path) -> None:
     report = bring(door, file("/srv/a", b"good"), file("/srv/b", b"fine"), over=Spoiled(), root=root)
     assert "the content arrived damaged" in str(report.error)
@@ -237,6 +284,8 @@ def test_a_tree_is_put_back_when_it_was_touched(door: HostDoor, root: Path, rele
     assert (root / "srv/release/bin/run").stat().st_mode & 0o7777 == 0o755
     caches = root / "srv/release/lib/__pycache__"
     caches.mkdir()
+    (root / "srv/.release.fleet-old").mkdir()
+    (root / "srv/.release.fleet-old/half").write_text("of what was there before")
     (caches / "a.pyc").write_text("root ran something")
     state = HostState((release,))
     assert plan(state, door.observe(state)).changes == ()
