@@ -79,7 +79,7 @@ class HostDoor:
         Raises HostUnusable, or what the runner raises.
         """
         request = {"verb": "observe", "asked": questions(desired, contents=contents)}
-        return read(self.name, self._last(self._ask(request, seconds=OBSERVE_SECONDS)))
+        return read(self.name, self._last(self._ask(request, seconds=OBSERVE_SECONDS)), desired)
 
     def apply(
         self, desired: HostState, changes: Sequence[Change], seen: HostObservation, *, by: Operator
@@ -99,7 +99,7 @@ class HostDoor:
             "reason": by.reason,
         }
         said = self._ask(request, contents=changes, seconds=APPLY_SECONDS)
-        return self._outcome(said, seen)
+        return self._outcome(said, seen, desired)
 
     def audit(self, limit: int = AUDIT_ENTRIES) -> tuple[AuditEntry, ...]:
         """Return the last entries of the host's audit log, oldest first; anybody may ask."""
@@ -138,7 +138,7 @@ class HostDoor:
             raise errors.HostUnusable(f"host `{self.name}`: {said[-1]['reason']}")
         return said[-1]
 
-    def _outcome(self, said: Sequence[dict[str, Any]], seen: HostObservation) -> Outcome:
+    def _outcome(self, said: Sequence[dict[str, Any]], seen: HostObservation, desired: HostState) -> Outcome:
         done = [line for line in said if line["event"] == "done"]
         kept = {line["index"]: line["kept"] for line in done if line["kept"]}
         last = said[-1]
@@ -146,15 +146,17 @@ class HostDoor:
             return Outcome(done=last["done"], kept=kept, failure=last["failure"])
         if done:
             return Outcome(done=len(done), kept=kept, failure=last["reason"])
-        raise self._refusal(last, seen)
+        raise self._refusal(last, seen, desired)
 
-    def _refusal(self, said: Mapping[str, Any], seen: HostObservation) -> errors.ProvisioningError:
+    def _refusal(
+        self, said: Mapping[str, Any], seen: HostObservation, desired: HostState
+    ) -> errors.ProvisioningError:
         reason = f"host `{self.name}`: {said['reason']}"
         match said.get("why"):
             case "busy":
                 return errors.HostBusy(f"{reason}; nothing was changed", hint="wait until that is done")
             case "moved":
-                now = read(self.name, said["seen"])
+                now = read(self.name, said["seen"], desired)
                 before, after = (remember({o.identity: o for o in s.objects}) for s in (seen, now))
                 what = named(moved(before, after)) or "in something that a plan does not show"
                 return errors.WorldMoved(f"{reason} ({what}); nothing was changed", hint="plan again")

@@ -47,11 +47,12 @@ def questions(desired: HostState, *, contents: bool) -> dict[str, object]:
     }
 
 
-def read(host: str, said: Mapping[str, Any]) -> HostObservation:
-    """Return what the agent said as records."""
-    owned = said["manifest"]["paths"]
+def read(host: str, said: Mapping[str, Any], desired: HostState) -> HostObservation:
+    """Return what the agent said as records; what is declared secret, or was, is taken for secret."""
+    declared = {thing.path for thing in desired if isinstance(thing, File) and thing.secret}
+    known = {path for path, entry in said["manifest"]["paths"].items() if entry.get("secret")}
     paths = {path: found for path, found in said["paths"].items() if found["type"] != "blocked"}
-    placed = [_placed(path, found, owned.get(path, {})) for path, found in paths.items()]
+    placed = [_placed(path, found, secret=path in declared | known) for path, found in paths.items()]
     users = [_user(name, found) for name, found in said["users"].items()]
     units = [_unit(name, found) for name, found in said["units"].items()]
     blocked: dict[Identity, str] = {
@@ -75,7 +76,7 @@ def _question(thing: Placed, *, contents: bool) -> dict[str, object]:
     return {"kind": thing.KIND}
 
 
-def _placed(path: str, found: Mapping[str, Any], owned: Mapping[str, Any]) -> Placed:
+def _placed(path: str, found: Mapping[str, Any], *, secret: bool) -> Placed:
     ours = bool(found["ours"])
     match found["type"]:
         case "file":
@@ -86,7 +87,7 @@ def _placed(path: str, found: Mapping[str, Any], owned: Mapping[str, Any]) -> Pl
                 owner=found["owner"],
                 group=found["group"],
                 mode=found["mode"],
-                secret=bool(owned.get("secret")),
+                secret=secret,
                 digest=found["sha256"],
                 ours=ours,
             )

@@ -162,6 +162,18 @@ def test_a_text_comes_along_only_when_it_differs_and_is_no_secret(door: HostDoor
     assert "open now" not in shown
 
 
+def test_what_was_secret_stays_so_until_its_file_is_another_one(door: HostDoor, root: Path) -> None:
+    assert bring(door, file("/srv/z", b"hush", mode=0o600, secret=True), root=root).converged
+    opened = file("/srv/z", b"open now")
+    failed = bring(door, file("/srv/absent/x", b"x"), opened, root=root)
+    assert [change.resource.label for change in failed.skipped] == ["file /srv/z"]
+    state = HostState((opened,))
+    assert "hush" not in render.text(plan(state, door.observe(state, contents=True)), with_diff=True)
+    assert bring(door, opened, root=root).converged
+    newer = HostState((file("/srv/z", b"newer"),))
+    assert "-open now" in render.text(plan(newer, door.observe(newer, contents=True)), with_diff=True)
+
+
 def test_what_is_not_ours_is_never_deleted(door: HostDoor, root: Path) -> None:
     (root / "srv/foreign").write_text("mine")
     assert bring(door, file("/srv/ours", b"x"), root=root).converged

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from provisioning import errors
 from provisioning.apply import Report
 from provisioning.hosts import render
+from provisioning.hosts.agent.look import fingerprint
 from provisioning.hosts.apply import apply
 from provisioning.hosts.door import HostDoor, Operator
 from provisioning.hosts.objects import (
@@ -23,7 +25,7 @@ from provisioning.hosts.objects import (
     Unit,
     digest_of,
 )
-from provisioning.hosts.observation import HostObservation
+from provisioning.hosts.observation import HostObservation, read
 from provisioning.hosts.planning import HostPlan, plan
 from provisioning.hosts.runner import Ran
 from provisioning.hosts.state import HostState
@@ -211,6 +213,29 @@ def test_content_travels_only_where_it_differs() -> None:
     assert "same" not in json.dumps(steps(planned.changes))
 
 
+def test_a_file_that_was_secret_is_told_apart_without_its_digest() -> None:
+    there = File(path="/a", digest="5" * 64, secret=True)
+    planned = plan(HostState((File(path="/a", content=b"open now"),)), seen(there))
+    shown = render.text(planned, with_diff=True) + json.dumps(render.record(planned, with_diff=True))
+    assert "555" not in shown
+    assert planned.changes[0].fields[0].secret
+
+
+def test_no_fingerprint_of_a_plan_depends_on_a_secret() -> None:
+    wanted = HostState((File(path="/a", content=b"hush", mode=0o600, secret=True),))
+    said: dict[str, Any] = {
+        "paths": {"/a": {"type": "file", "owner": "root", "group": "root", "mode": 0o600, "ours": False}},
+        "users": {},
+        "units": {},
+        "manifest": {"paths": {}},
+    }
+    fingerprints = set()
+    for digest in ("0" * 64, "1" * 64):
+        said["paths"]["/a"]["sha256"] = digest
+        fingerprints.add(plan(wanted, read("h1", said, wanted)).plan.fingerprint)
+    assert len(fingerprints) == 1
+
+
 def test_a_plan_says_where_there_is_no_room() -> None:
     big = HostState((File(path="/var/lib/big", content=b"x" * 2000), File(path="/srv/small", content=b"x")))
     assert plan(big, seen(free={"/": 5000, "/var": 1000})).notes == (
@@ -258,3 +283,11 @@ def test_of_a_host_that_is_lost_nothing_is_said_to_be_done() -> None:
         "host `h1` could not be observed afterwards: run again to see where it stands",
     ]
     assert render.report_record("h1", report)["error"] == "host `h1` does not answer"
+
+
+def test_a_unit_that_came_up_or_went_down_by_itself_is_no_other_host() -> None:
+    def host(**unit: object) -> str:
+        return fingerprint({"units": {"a.service": unit}, "paths": {}, "users": {}, "manifest": {}})
+
+    assert host(enabled=True, active=True) == host(enabled=True, active=False)
+    assert host(enabled=True, active=True) != host(enabled=False, active=True)
