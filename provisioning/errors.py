@@ -15,6 +15,7 @@
     ├── AccessRefused              1  the broker refused the provisioner's login or rights
     ├── ChangeRefused              1  the broker refused a change
     ├── HostAccessRefused          1  a host's key, login or sudo is not as it must be
+    ├── HostOutputTooLong          1  a program on a host printed more than anybody reads
     ├── HostTimeout                1  a program on a host took too long
     ├── HostUnreachable            1  a host could not be reached, or not any more
     └── Unreachable                5  no broker answered at this door
@@ -86,6 +87,10 @@ class ChangeRefused(ProvisioningError):
 
 class HostAccessRefused(ProvisioningError):
     """A host's key is unknown or has changed, or the host refused the login or root's rights."""
+
+
+class HostOutputTooLong(ProvisioningError):
+    """A program on a host printed more than is kept; it was ended."""
 
 
 class HostTimeout(ProvisioningError):

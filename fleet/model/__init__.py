@@ -27,6 +27,9 @@ from fleet.model.placement import (
 from fleet.model.secret import (
     SecretRef,
 )
+from fleet.model.ssh import (
+    Ssh,
+)
 from fleet.model.work import (
     BACKUP_TASK,
     BUILT_IN_TASKS,
@@ -69,6 +72,7 @@ __all__ = [
     "SecretRef",
     "SendGrid",
     "Smtp",
+    "Ssh",
     "Tls",
     "UrlCheck",
     "UserTasks",

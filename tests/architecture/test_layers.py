@@ -96,6 +96,8 @@ DOORS = {
     "redis": ("fleet.publish.redis", "fleet.results", "fleet.worker"),
     "billiard": ("fleet.worker",),
     "fabric": ("provisioning.hosts.ssh",),
+    "paramiko": ("provisioning.hosts.ssh",),
+    "invoke": ("provisioning.hosts.ssh",),
     "prometheus_client": ("fleet.metrics", "fleet.worker.run", "fleet.beat"),
     "requests": (
         "fleet.mail.esp",
