@@ -17,6 +17,7 @@
     ├── HostAccessRefused          1  a host's key, login or sudo is not as it must be
     ├── HostOutputTooLong          1  a program on a host printed more than anybody reads
     ├── HostTimeout                1  a program on a host took too long
+    ├── HostUnfit                  1  a host lacks what is needed to ask or change it
     ├── HostUnreachable            1  a host could not be reached, or not any more
     └── Unreachable                5  no broker answered at this door
 """
@@ -95,6 +96,10 @@ class HostOutputTooLong(ProvisioningError):
 
 class HostTimeout(ProvisioningError):
     """A program on a host did not end in time; it was ended."""
+
+
+class HostUnfit(ProvisioningError):
+    """A host was reached, but lacks what is needed to ask or to change it."""
 
 
 class HostUnreachable(ProvisioningError):

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "init": ("fleet.cli.init", "Write a commented fleet file to start from"),
         "config": ("fleet.cli.config", "Check and show the fleet file"),
         "provision": ("fleet.cli.provision", "Make the broker match the fleet file"),
+        "hosts": ("fleet.cli.hosts", "Reach the hosts: trust, list, facts, check"),
         "permissions": ("fleet.cli.permissions", "Say what a broker user may do"),
         "doctor": ("fleet.cli.doctor", "Look for what is wrong, without changing anything"),
         "worker": ("fleet.cli.worker", "Run a worker of this host"),

@@ -52,6 +52,10 @@ class SshDoor:
         """Return every host on the way to ``destination``, nearest first, itself last."""
         return route(destination, self._config)
 
+    def known_key(self, end: Endpoint) -> HostKey | None:
+        """Return the key that ``end`` is known by, or None."""
+        return self._known.key(end)
+
     def host_key(self, ends: tuple[Endpoint, ...]) -> tuple[HostKey, Verdict]:
         """Return the key that the last of ``ends`` shows, and how it is known. The others must be trusted."""
         way = Way(ends, self.settings, self._known)
@@ -79,6 +83,8 @@ class SshRunner:
         self._sudo_password = sudo_password
         #: sudo was seen to want a password
         self._sudo_asks = False
+        #: how often somebody hung up
+        self._hangups = 0
 
     def run(
         self,
@@ -107,6 +113,7 @@ class SshRunner:
 
     def close(self) -> None:
         """Hang up; any thread may do that to end what runs. A runner that is used again connects anew."""
+        self._hangups += 1
         self._way.close()
 
     def _run(self, argv: Sequence[str], stdin: Iterable[bytes], rights: Rights, seconds: float) -> Ran:
@@ -133,10 +140,13 @@ class SshRunner:
 
     def _begin(self, line: str, mark: str) -> Talk:
         """Let the host run ``line``; a connection that has died since it was last used is opened anew."""
+        hangups = self._hangups
         try:
             channel = self._channel(line)
-        except (paramiko.SSHException, OSError, EOFError):
+        except (paramiko.SSHException, OSError, EOFError) as error:
             self._way.close()
+            if self._hangups != hangups:
+                raise HostUnreachable(f"the connection to {self._way.end} was given up") from error
             self._way.open()
             try:
                 channel = self._channel(line)

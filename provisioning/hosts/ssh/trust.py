@@ -32,6 +32,10 @@ class KnownHosts:
         """Say whether ``end`` may show the key ``seen``."""
         return judge(self._files(end), end.known_as, seen)
 
+    def key(self, end: Endpoint) -> HostKey | None:
+        """Return the first key that ``end`` is known by, or None."""
+        return next((known.key for known in keys_of(self._files(end), end.known_as)), None)
+
     def algorithms(self, end: Endpoint, offered: tuple[str, ...]) -> tuple[str, ...]:
         """Return ``offered`` in the order in which ``end`` is to be asked for its keys."""
         return algorithms(keys_of(self._files(end), end.known_as), offered)
