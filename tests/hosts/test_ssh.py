@@ -358,6 +358,31 @@ def test_a_jump_host_is_gone_through_and_its_own_key_counts(
         ways.runner(alpha, jumps=jumps, settings=only_beta).run(["true"])
 
 
+def test_hosts_behind_one_jump_host_share_the_connection_to_it_and_the_last_one_closes_it(
+    lab_host: Callable[[str], Host], ways: Ways
+) -> None:
+    alpha, beta = lab_host("alpha"), lab_host("beta")
+    door = SshDoor(ways.settings(alpha))
+    way = Destination(host=ways.hop(alpha), jumps=(ways.hop(beta),))
+    runners = {str(number): door.runner(way) for number in range(12)}
+
+    def connections() -> int:
+        listed = beta.console("ss", "--no-header", "--tcp", "state", "established", "( sport = :22 )")
+        return len(listed.splitlines())
+
+    # As many as would log in at once where nothing is shared; sshd drops some beyond ten.
+    done = on_each(
+        tuple(runners), lambda name: runners[name].run(["true"]).exit_code, parallel=12, deadline_seconds=30
+    )
+    assert [each.value for each in done] == [0] * 12
+    assert connections() == 1
+    for runner in list(runners.values())[1:]:
+        runner.close()
+    assert runners["0"].run(["true"]).exit_code == 0
+    runners["0"].close()
+    await_that(lambda: connections() == 0, "the last one should have hung up", timeout_seconds=10)
+
+
 def test_a_host_behind_a_jump_host_that_is_cut_off_is_missed_as_soon(
     lab_host: Callable[[str], Host], ways: Ways
 ) -> None:

@@ -21,6 +21,7 @@ from provisioning.hosts.runner import Ran
 from provisioning.hosts.ssh.config import Endpoint, load_config, route
 from provisioning.hosts.ssh.connect import Way
 from provisioning.hosts.ssh.settings import SshSettings
+from provisioning.hosts.ssh.shared import Shared
 from provisioning.hosts.ssh.talk import NO_EXIT_CODE, Lost, Talk, TooLate
 from provisioning.hosts.ssh.trust import KnownHosts
 
@@ -36,6 +37,7 @@ class SshDoor:
         self.settings = settings
         self._config = load_config(settings.config_files)
         self._known = KnownHosts(settings)
+        self._jump_hosts: Shared[Way] = Shared()
 
     def runner(
         self, destination: Destination, *, sudo_password: Callable[[], str] | None = None
@@ -46,7 +48,7 @@ class SshDoor:
 
     def way(self, destination: Destination) -> Way:
         """Return the connections to ``destination``, none of them open."""
-        return Way(route(destination, self._config), self.settings, self._known)
+        return self._way(route(destination, self._config))
 
     def route(self, destination: Destination) -> tuple[Endpoint, ...]:
         """Return every host on the way to ``destination``, nearest first, itself last."""
@@ -58,12 +60,15 @@ class SshDoor:
 
     def host_key(self, ends: tuple[Endpoint, ...]) -> tuple[HostKey, Verdict]:
         """Return the key that the last of ``ends`` shows, and how it is known. The others must be trusted."""
-        way = Way(ends, self.settings, self._known)
+        way = self._way(ends)
         try:
             seen = way.host_key()
         finally:
             way.close()
         return seen, self._known.judge(ends[-1], seen)
+
+    def _way(self, ends: tuple[Endpoint, ...]) -> Way:
+        return Way(ends, self.settings, self._known, self._jump_hosts)
 
 
 class SshRunner:
@@ -155,19 +160,14 @@ class SshRunner:
                 raise HostUnreachable(
                     f"{self._way.end} is connected, but runs nothing: {words(str(error).encode())}"
                 ) from error
-        return Talk(channel, mark=mark, most=self._settings.most_output_bytes, is_dead=self._is_dead)
+        return Talk(
+            channel, mark=mark, most=self._settings.most_output_bytes, is_dead=lambda: self._way.is_dead
+        )
 
     def _channel(self, line: str) -> paramiko.Channel:
-        transport = self._way.line.transport
-        assert transport is not None
-        channel = transport.open_session(timeout=self._settings.begin_timeout_seconds)
+        channel = self._way.transport.open_session(timeout=self._settings.begin_timeout_seconds)
         channel.exec_command(line.encode())
         return channel
-
-    def _is_dead(self) -> bool:
-        if not self._way.is_open:
-            return True
-        return self._way.line.is_silent
 
     def _get_rights(self, talk: Talk, rights: Rights, prompt: bytes) -> None:
         """Wait until sudo has let the program begin, and give sudo the password if it wants one.
@@ -216,7 +216,7 @@ class SshRunner:
     def _ended(self, talk: Talk, code: int, argv: Sequence[str], *, timed_out: bool, seconds: float) -> Ran:
         if timed_out and (code in TIMED_OUT_CODES or code == NO_EXIT_CODE):
             raise self._too_late(argv, seconds)
-        if code == NO_EXIT_CODE and self._is_dead():
+        if code == NO_EXIT_CODE and self._way.is_dead:
             raise self._lost(argv)
         if talk.stdout.is_too_long or talk.stderr.is_too_long:
             most = self._settings.most_output_bytes // 1024**2
