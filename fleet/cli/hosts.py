@@ -1,5 +1,6 @@
 """``fleet hosts``: which machines are there, whom do we trust, what are they like, are they fit?"""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ import click
 
 from fleet.cli.context import Invocation, emit_json, emit_table, json_option, pass_invocation, say
 from fleet.cli.hosts_trust import trust
-from fleet.errors import FleetError, HostsUnreachable, PartlyDone, ProblemsFound
+from fleet.errors import FleetError, HostsUnreachable, PartlyDone, ProblemsFound, UsageError
 
 if TYPE_CHECKING:
     from fleet.ops.hosts import Checked, Listed
@@ -118,6 +119,11 @@ def check(inv: Invocation, *, host: tuple[str, ...], ask_sudo_password: bool, as
 
 def ask_password() -> Callable[[], str]:
     """Ask for sudo's password, now and once, and return what gives it to whoever needs it."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "stdin is no terminal to ask for sudo's password on",
+            hint="a script needs a sudo rule without a password: see docs/how-to/prepare-a-host.md",
+        )
     password: str = click.prompt("password for sudo on the hosts", hide_input=True, err=True)
     return lambda: password
 

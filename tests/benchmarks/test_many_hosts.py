@@ -11,7 +11,7 @@ LATENCY_SECONDS = 0.02
 ROUND_TRIPS = 8
 SIZES = (50, 100, 500)
 PARALLEL = (8, 32, 128)
-#: prints hosts, parallel, dead, seconds and the most memory so far in MiB, for each pair; then with dead hosts
+#: prints hosts, parallel, dead, seconds and most memory so far (MiB), for each pair; then with dead hosts
 SIMULATION = """
 import resource, sys, threading, time
 from provisioning.errors import HostUnreachable

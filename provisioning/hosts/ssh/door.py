@@ -214,13 +214,13 @@ class SshRunner:
         )
 
     def _ended(self, talk: Talk, code: int, argv: Sequence[str], *, timed_out: bool, seconds: float) -> Ran:
+        if talk.stdout.is_too_long or talk.stderr.is_too_long:
+            most = self._settings.most_output_bytes // 1024**2
+            raise HostOutputTooLong(f"`{argv[0]}` on {self._way.end} printed more than {most} MiB")
         if timed_out and (code in TIMED_OUT_CODES or code == NO_EXIT_CODE):
             raise self._too_late(argv, seconds)
         if code == NO_EXIT_CODE and self._way.is_dead:
             raise self._lost(argv)
-        if talk.stdout.is_too_long or talk.stderr.is_too_long:
-            most = self._settings.most_output_bytes // 1024**2
-            raise HostOutputTooLong(f"`{argv[0]}` on {self._way.end} printed more than {most} MiB")
         if not talk.has_begun:
             said = words(talk.stderr.before) or words(talk.stdout.before) or f"exit code {code}"
             raise HostAccessRefused(

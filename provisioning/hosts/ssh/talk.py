@@ -10,6 +10,8 @@ import paramiko
 from provisioning.hosts.command import AfterMark
 
 _READ = 256 * 1024
+#: after so many reads it is looked at limits and deadlines again, however fast more comes
+_READS = 16
 #: how often it is looked whether the connection still lives (s)
 _LOOK_SECONDS = 0.5
 #: the program has ended, but something of its holds its output open: how long it may say nothing more (s)
@@ -82,8 +84,9 @@ class Talk:
             if time.monotonic() > deadline:
                 raise TooLate
             if self.stdout.is_too_long or self.stderr.is_too_long:
-                break
-        self._drain()
+                return NO_EXIT_CODE
+        while self._drain():
+            pass
         if self._source_error is not None:
             raise self._source_error
         return int(self._channel.recv_exit_status()) if self.has_ended else NO_EXIT_CODE
@@ -114,12 +117,15 @@ class Talk:
         return took
 
     def _drain(self) -> bool:
-        took = False
-        while self._channel.recv_ready():
-            self.stdout.take(self._channel.recv(_READ))
-            took = True
-        while self._channel.recv_stderr_ready():
-            self.stderr.take(self._channel.recv_stderr(_READ))
+        channel, took = self._channel, False
+        for _ in range(_READS):
+            out, err = channel.recv_ready(), channel.recv_stderr_ready()
+            if out:
+                self.stdout.take(channel.recv(_READ))
+            if err:
+                self.stderr.take(channel.recv_stderr(_READ))
+            if not out and not err:
+                break
             took = True
         return took
 
