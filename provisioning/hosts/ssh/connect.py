@@ -153,6 +153,8 @@ class Way:
         try:
             yield
             done = True
+        except paramiko.PasswordRequiredException as error:
+            raise self._no_key(error) from error
         except paramiko.AuthenticationException as error:
             raise HostAccessRefused(
                 f"{self.end} refused the login of `{self.end.user}`: {words(str(error).encode())}",
@@ -168,11 +170,14 @@ class Way:
     def _not_connected(self, error: Exception) -> ProvisioningError:
         transport = self._line.transport if self._line else None
         if transport is not None and transport.is_active() and transport.initial_kex_done:
-            return HostAccessRefused(
-                f"no key to log in to {self.end} as `{self.end.user}`: {words(str(error).encode())}",
-                hint="name one (`key` in [ssh], IdentityFile in ~/.ssh/config), or load one: `ssh-add`",
-            )
+            return self._no_key(error)
         return HostUnreachable(f"{self.end} {self._reason(error)}", hint=self._hint(self.end))
+
+    def _no_key(self, error: Exception) -> HostAccessRefused:
+        return HostAccessRefused(
+            f"no key to log in to {self.end} as `{self.end.user}`: {words(str(error).encode())}",
+            hint="name one (`key` in [ssh], IdentityFile in ~/.ssh/config), or load one: `ssh-add`",
+        )
 
     def _reason(self, error: Exception) -> str:
         through = f" through `{self._before[-1].name}`" if self._before else ""
