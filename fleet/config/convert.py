@@ -91,14 +91,18 @@ def _ssh(table: SshTable, source: str) -> Ssh:
     return Ssh(
         user=table.user,
         port=table.port,
-        key=table.key,
+        key=_beside(source, table.key) if table.key else None,
         jump=table.jump,
-        # A relative path means one beside the fleet file.
-        known_hosts=str(PurePosixPath(source).parent / table.known_hosts),
+        known_hosts=_beside(source, table.known_hosts),
         connect_timeout_seconds=table.connect_timeout,
         parallel=table.parallel,
         deadline_seconds=table.deadline,
     )
+
+
+def _beside(source: str, path: str) -> str:
+    """Return ``path``; a relative one means one beside the fleet file."""
+    return path if path.startswith("~") else str(PurePosixPath(source).parent / path)
 
 
 def _queues(file: FleetFile) -> tuple[Queue, ...]:

@@ -440,7 +440,7 @@ def test_a_dead_host_among_five_delays_nobody(lab_host: Callable[[str], Host], w
     done = on_each(
         tuple(runners),
         lambda name: runners[name].run(["hostname"]).stdout,
-        parallel=2,
+        parallel=3,
         deadline_seconds=20,
         on_done=lambda each: note(each.name),
     )

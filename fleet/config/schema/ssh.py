@@ -16,7 +16,7 @@ class SshTable(Table):
     port: Port | None = None
     """TCP port of sshd."""
     key: Line | None = None
-    """Path of the private key, such as `~/.ssh/fleet`; no other key is tried then."""
+    """Path of the private key, such as `~/.ssh/fleet`; relative: beside the fleet file. No other is tried."""
     jump: JumpHosts | None = None
     """Hosts to go through, as for `ssh -J`: `[user@]host[:port]`, several with commas, or `none`."""
     known_hosts: Line = "known_hosts"

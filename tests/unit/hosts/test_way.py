@@ -142,3 +142,14 @@ def test_hosts_are_chosen_by_name_glob_and_label_and_a_name_that_means_none_is_r
     assert [host.name for host in choose(made, ("@sql", "web-1"))] == ["web-1", "db"]
     with pytest.raises(UsageError, match=r"no host of fleet\.toml is meant by `web-3`"):
         choose(made, ("web-1", "web-3"))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("~/keys", "~/keys"), ("/etc/keys", "/etc/keys"), ("keys/known hosts", "/srv/office/keys/known hosts")],
+)
+def test_files_of_the_ssh_table_lie_beside_the_fleet_file(written: str, meant: str) -> None:
+    text = f'[ssh]\nkey = "{written}"\nknown_hosts = "{written}"\n[hosts.alpha]\n'
+    made = parse(REST + text, source="/srv/office/fleet.toml")
+    assert (made.ssh.key, made.ssh.known_hosts) == (meant, meant)
+    assert fleet("[hosts.alpha]\n").ssh.known_hosts == "known_hosts"
