@@ -357,6 +357,25 @@ def test_a_host_that_is_cut_off_in_mid_command_is_unreachable_within_its_bound(
     await_that(lambda: runner.run(["true"]).exit_code == 0, "it should answer again", timeout_seconds=20)
 
 
+@pytest.mark.parametrize("as_root", [False, True])
+def test_a_connection_that_the_host_breaks_off_is_lost_and_no_end_of_the_program(
+    alpha: Host, ways: Ways, *, as_root: bool
+) -> None:
+    add_user(alpha, "broken", sudoers="broken ALL=(ALL) NOPASSWD: ALL")
+    runner = ways.runner(alpha, user="broken")
+
+    def broken_off() -> Iterator[bytes]:
+        yield b"begun"
+        alpha.console("pkill", "-KILL", "-f", "sshd: broken")
+
+    with pytest.raises(
+        HostUnreachable, match=r"the connection to host `alpha` .* was lost while `sleep` ran"
+    ):
+        runner.run(["sleep", "30"], stdin=broken_off(), as_root=as_root)
+    # A signal that ends the program is none of the connection's.
+    assert runner.run(["sh", "-c", "kill -KILL $$"], as_root=as_root).exit_code in (-1, 137)
+
+
 def test_a_jump_host_is_gone_through_and_its_own_key_counts(
     lab_host: Callable[[str], Host], ways: Ways, tmp_path: Path
 ) -> None:

@@ -60,6 +60,13 @@ class Way:
         line = self._line
         return not self.is_open or line is None or line.is_silent
 
+    def has_died(self, *, within_seconds: float) -> bool:
+        """Tell whether the connection is lost; one that is being lost closes its channels first."""
+        line = self._line
+        if line is not None and line.transport is not None:
+            line.transport.join(within_seconds)
+        return self.is_dead
+
     def open(self) -> None:
         """Connect, first to the hosts before. Raises HostUnreachable, HostAccessRefused."""
         self.close()

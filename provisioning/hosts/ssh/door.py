@@ -27,6 +27,8 @@ from provisioning.hosts.ssh.trust import KnownHosts
 
 #: after a program should have been killed over there, how long to wait for that to be said (s)
 _GRACE_SECONDS = 10.0
+#: a channel that ends without an exit code may be the first to know that the connection is lost (s)
+_DYING_SECONDS = 1.0
 _PREPARE = "see docs/how-to/prepare-a-host.md"
 
 
@@ -205,6 +207,8 @@ class SshRunner:
         return talk.has_begun
 
     def _refuse_rights(self, talk: Talk, rights: Rights, prompt: bytes) -> NoReturn:
+        if not talk.has_exit_code and self._way.has_died(within_seconds=_DYING_SECONDS):
+            raise Lost
         said = words(talk.stderr.before.replace(prompt, b""))
         kind = _SudoAsks if rights is Rights.SUDO else HostAccessRefused
         hint = "a sudo rule without a password, or `--ask-sudo-password`: "
@@ -219,7 +223,7 @@ class SshRunner:
             raise HostOutputTooLong(f"`{argv[0]}` on {self._way.end} printed more than {most} MiB")
         if timed_out and (code in TIMED_OUT_CODES or code == NO_EXIT_CODE):
             raise self._too_late(argv, seconds)
-        if code == NO_EXIT_CODE and self._way.is_dead:
+        if code == NO_EXIT_CODE and self._way.has_died(within_seconds=_DYING_SECONDS):
             raise self._lost(argv)
         if not talk.has_begun:
             said = words(talk.stderr.before) or words(talk.stdout.before) or f"exit code {code}"

@@ -53,6 +53,11 @@ class Talk:
         """Tell whether the host says that it ended."""
         return bool(self._channel.exit_status_ready())
 
+    @property
+    def has_exit_code(self) -> bool:
+        """Tell whether the host said with which exit code it ended."""
+        return bool(self._channel.exit_status != NO_EXIT_CODE)
+
     def until(self, arrived: Callable[[], bool], *, deadline: float) -> None:
         """Take what comes until ``arrived`` or the program's end. Raises Lost, TooLate."""
         while not arrived() and not self.has_ended:
