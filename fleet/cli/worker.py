@@ -98,8 +98,10 @@ def worker(
     it at once. A broker that goes away later is waited for without a limit.
     """
     from fleet.worker.context import worker_context
+    from fleet.worker.notify import of_this_process
     from fleet.worker.run import WorkerOptions, run_worker
 
+    notifier = of_this_process()
     fleet = invocation.load()
     here = host or this_host(tuple(each.name for each in fleet.hosts))
     if name is None:
@@ -111,6 +113,7 @@ def worker(
         metrics=not no_metrics,
         wait_seconds=wait_for_broker,
         watchdog_seconds=watchdog,
+        notifier=notifier,
     )
     ctx.exit(run_worker(context, options))
 
