@@ -37,6 +37,7 @@ LAYERS = {
     "fleet.backup.launch": 2,
     "fleet.backup.lock": 2,
     "fleet.backup.mirror": 2,
+    "fleet.backup.owners": 2,
     "fleet.backup.part": 2,
     "fleet.backup.restore": 2,
     "fleet.backup.run": 2,
