@@ -25,7 +25,6 @@ _ALWAYS = (
     "ProtectKernelModules=yes",
     "ProtectKernelTunables=yes",
     "ProtectProc=invisible",
-    "ProcSubset=pid",
     "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
     "RestrictNamespaces=yes",
     "RestrictRealtime=yes",
@@ -42,7 +41,14 @@ _ALWAYS = (
     "SystemCallFilter=~@privileged @resources",
 )
 #: to read what is others', and to write copies that are theirs
-BACKUP_CAPABILITIES = ("CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID")
+BACKUP_CAPABILITIES = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_SETFCAP",
+)
 _HOMES = ("/home", "/root", "/run/user")
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - names of places, nothing is written there
 #: what a backup may not read unless a source says so; credentials of other units systemd hides itself
