@@ -15,6 +15,8 @@ from provisioning.hosts.runner import Runner
 
 #: file of a release that is there when all of it is
 MARK = ".complete"
+#: the wheel in an archive that installs the others
+PIP = "pip.whl"
 #: releases that stay, the current one included
 KEEP = 3
 UPLOAD_SECONDS = 600.0
@@ -53,7 +55,16 @@ def install_steps(release: Release) -> tuple[Step, ...]:
     home, work = release_directory(release.name), f"{INCOMING}/{release.name}"
     archive, wheels = f"{work}/release.tar", f"{work}/wheels"
     python = f"{home}/bin/python"
-    pip = (python, "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input")
+    # Out of its wheel: what installs a release is no part of it, and the host needs no package for it.
+    pip = (
+        python,
+        "-I",
+        f"{work}/{PIP}/pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+    )
     offline = (
         "--no-index",
         "--no-deps",
@@ -75,7 +86,9 @@ def install_steps(release: Release) -> tuple[Step, ...]:
             stdin=f"{release.digest}  {archive}\n".encode(),
         ),
         Step(argv=("tar", "--extract", "--no-same-owner", f"--file={archive}", f"--directory={work}")),
-        Step(argv=("python3", "-I", "-m", "venv", "--", home), timeout_seconds=INSTALL_SECONDS),
+        Step(
+            argv=("python3", "-I", "-m", "venv", "--without-pip", "--", home), timeout_seconds=INSTALL_SECONDS
+        ),
         Step(
             argv=(*pip, *offline, f"--find-links={wheels}", "--requirement", f"{work}/requirements.txt"),
             timeout_seconds=INSTALL_SECONDS,

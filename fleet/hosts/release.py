@@ -22,13 +22,12 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 import fleet
 from fleet.errors import FleetError, UsageError
 from fleet.hosts.install import Release
+from fleet.hosts.own import own_wheel, pip_wheel, task_wheel
 from fleet.hosts.requirements import closure, locked_part, pins
 from fleet.hosts.target import Target, marker_environment, pip_options
-from fleet.hosts.wheel import Wheel, pack
 from fleet.model import Fleet, Kind
 
 DOWNLOAD_SECONDS = 600
-_PACKAGES = ("fleet", "provisioning")
 _LOCK = Path(__file__).with_name("constraints.txt")
 _DIGEST_LENGTH = 12
 
@@ -40,12 +39,12 @@ def build_release(declared: Fleet, target: Target, *, cache: Path, wheels: Seque
     Raises UsageError when a task module is not found, FleetError when pip cannot fetch what is locked.
     """
     contents = {
+        **task_wheel(declared, wheels),
+        **own_wheel(),
         **_locked_wheels(target, cache, extras=_extras(declared)),
-        **_own_wheel(),
-        **_task_wheel(declared, wheels),
         **{path.name: path.read_bytes() for path in wheels},
     }
-    archive = _archive(contents)
+    archive = _archive(contents, tools=pip_wheel())
     digest = hashlib.sha256(archive).hexdigest()
     name = f"{fleet.__version__}-{digest[:_DIGEST_LENGTH]}"
     place = cache / "releases" / f"{name}.tar"
@@ -125,54 +124,7 @@ def _download(requirements: str, target: Target, place: Path) -> None:
             Path(work, "wheels").rename(place)
 
 
-def _own_wheel() -> dict[str, bytes]:
-    """Return fleet as it runs here, be it installed or a checkout."""
-    installed = importlib.metadata.distribution("fleet")
-    root = Path(fleet.__file__).parents[1]
-    files: dict[str, bytes] = {}
-    for package in _PACKAGES:
-        files |= _tree(root, root / package)
-    made = Wheel(
-        name="fleet",
-        version=installed.version,
-        files=files,
-        metadata=installed.read_text("METADATA") or "",
-        entry_points=installed.read_text("entry_points.txt") or "",
-    )
-    return {made.file_name: pack(made)}
-
-
-def _task_wheel(declared: Fleet, wheels: Sequence[Path]) -> dict[str, bytes]:
-    """Return the operator's task modules that lie beside the fleet file; others must be in ``wheels``."""
-    beside = Path(declared.source).resolve().parent
-    brought = {name.split("-")[0].lower() for name in (path.name for path in wheels)}
-    files: dict[str, bytes] = {}
-    for top in dict.fromkeys(module.partition(".")[0] for module in declared.user_tasks.imports):
-        found = _tree(beside, beside / top) or _tree(beside, beside / f"{top}.py")
-        if not found and top.lower() not in brought:
-            raise UsageError(
-                f"module `{top}` of [tasks] imports lies not beside {declared.source}",
-                hint=f"put it there, or give its wheel: {top}-….whl",
-            )
-        files |= found
-    if not files:
-        return {}
-    digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:_DIGEST_LENGTH]
-    made = Wheel(name="fleet_user_tasks", version=f"0+{digest}", files=files)
-    return {made.file_name: pack(made)}
-
-
-def _tree(root: Path, place: Path) -> dict[str, bytes]:
-    """Return the files of ``place`` (a file or a directory) by their path below ``root``."""
-    paths = [place] if place.is_file() else sorted(place.rglob("*"))
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in paths
-        if path.is_file() and path.suffix != ".pyc" and "__pycache__" not in path.parts
-    }
-
-
-def _archive(wheels: Mapping[str, bytes]) -> bytes:
+def _archive(wheels: Mapping[str, bytes], *, tools: Mapping[str, bytes]) -> bytes:
     lines = []
     for file_name, content in sorted(wheels.items()):
         try:
@@ -184,15 +136,18 @@ def _archive(wheels: Mapping[str, bytes]) -> bytes:
         lines.append(f"{name}=={version} --hash=sha256:{hashlib.sha256(content).hexdigest()}\n")
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for path, content in _members("".join(lines).encode(), wheels):
+        for path, content in _members("".join(lines).encode(), wheels, tools):
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode = len(content), 0o644
             archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
 
 
-def _members(requirements: bytes, wheels: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+def _members(
+    requirements: bytes, wheels: Mapping[str, bytes], tools: Mapping[str, bytes]
+) -> Iterator[tuple[str, bytes]]:
     yield "requirements.txt", requirements
+    yield from sorted(tools.items())
     for name, content in sorted(wheels.items()):
         yield f"wheels/{name}", content
 

@@ -75,7 +75,7 @@ LAYERS = {
     "fleet.hosts": 1,
     "fleet.hosts.material": 2,
     "fleet.hosts.release": 2,
-    "fleet.hosts.wheels": 2,
+    "fleet.hosts.own": 2,
     "fleet.hosts.install": 2,
     "fleet.worker": 3,
     "fleet.worker.delay": 1,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +16,11 @@ import requests
 from fleet import Client, fleetfile
 from fleet.client import SentTask
 from fleet.daemons.files import write_private
-from fleet.errors import OutcomeUnknown
+from fleet.errors import FleetError, OutcomeUnknown
 from fleet.hosts.bundle import bundle
-from fleet.hosts.install import Release, ask_target, install, switch
+from fleet.hosts.install import MARK, Release, ask_target, install, prune, switch
 from fleet.hosts.material import gather
+from fleet.hosts.paths import CURRENT, RELEASES
 from fleet.hosts.release import build_release
 from fleet.hosts.units import Instance, first_instances
 from fleet.model import Fleet
@@ -186,7 +187,12 @@ def site(lab: Lab, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory)
     fleet, runner = fleetfile.read(str(directory / "fleet.toml")), SshRunner(host)
     cache = Path("/var/cache/fleet-lab/releases")
     release = build_release(fleet, ask_target(runner), cache=cache)
+    assert build_release(fleet, release.target, cache=cache) == release
+    host.console(
+        "sh", "-c", f"mkdir -p {RELEASES}/{release.name}/bin && : > {RELEASES}/{release.name}/bin/python"
+    )
     began = time.monotonic()
+    # Over what one that was cut off has left.
     assert install(runner, release)
     print(f"release installed in {time.monotonic() - began:.1f} s")
     assert not install(runner, release)
@@ -200,6 +206,27 @@ def site(lab: Lab, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory)
     yield made
     host.power_off()
     mail.power_off()
+
+
+def test_a_release_that_is_not_what_was_built_is_refused(site: Site) -> None:
+    other = replace(site.release, name="0-other", digest="0" * 64)
+    with pytest.raises(FleetError, match="alpha: `sha256sum .*1"):
+        install(SshRunner(site.host), other)
+    with pytest.raises(FleetError, match="alpha: `test -f"):
+        switch(SshRunner(site.host), other.name)
+    assert site.host.console("readlink", CURRENT).strip() == f"{RELEASES}/{site.release.name}"
+
+
+def test_old_releases_go_and_those_that_run_stay(site: Site) -> None:
+    for age in range(1, 5):
+        home = f"{RELEASES}/0-old{age}"
+        make = f"mkdir -p {home} && touch -d '-{age} days' {home}/{MARK}"
+        site.host.console("sh", "-c", make)
+    gone = prune(SshRunner(site.host), in_use=[site.release.name, "0-old4"], keep=2)
+    assert gone == ("0-old2", "0-old3")
+    left = site.host.console("ls", RELEASES).split()
+    assert set(left) >= {"0-old1", "0-old4", site.release.name}
+    assert not {"0-old2", "0-old3"} & set(left)
 
 
 def test_units_are_exposed_no_more_than_their_work_needs(site: Site) -> None:
