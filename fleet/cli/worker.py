@@ -97,10 +97,11 @@ def worker(
     Then, or at a second signal, or at SIGQUIT, what runs is stopped and delivered again; one signal more ends
     it at once. A broker that goes away later is waited for without a limit.
     """
+    load = invocation.load_meanwhile() if name else invocation.load
     from fleet.worker.context import worker_context
     from fleet.worker.run import WorkerOptions, run_worker
 
-    fleet = invocation.load()
+    fleet = load()
     here = host or this_host(tuple(each.name for each in fleet.hosts))
     if name is None:
         ctx.exit(_run_all(fleet, invocation, ctx.params | {"host": here}))
