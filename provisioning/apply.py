@@ -205,20 +205,31 @@ def _refuse_used_queues(planned: Plan, door: Door, pause: Callable[[float], None
     """Refuse to delete a queue that holds or may hold something.
 
     The broker's counts lag behind and quorum queues have no delete-if-empty, hence two readings with the
-    longest lag in between.
+    longest lag in between. What the first does not know, as of a new queue, the second one may.
     """
     destroyed = _destroyed(planned)
-    for reading in range(2):
-        found = door.contents(destroyed) if destroyed else {}
-        used = [(r.label, seen) for r in destroyed if (seen := found.get(r.identity)) and seen.in_use]
-        if used:
-            told = tuple(f"{label} holds {seen.told}" for label, seen in used)
-            raise errors.QueueInUse(
-                f"{named(told)}; nothing was changed",
-                hint="stop its workers and drain or purge it first",
-            )
-        if found and reading == 0:
-            pause(door.staleness_seconds)
+    found = door.contents(destroyed) if destroyed else {}
+    _refuse_used({identity: seen for identity, seen in found.items() if seen.known}, destroyed)
+    if not found:
+        return
+    pause(door.staleness_seconds)
+    found = door.contents(destroyed)
+    if not all(seen.known for seen in found.values()):
+        # It may be gone meanwhile, which is another error.
+        _refuse_moved(planned, door)
+    _refuse_used(found, destroyed)
+
+
+def _refuse_used(found: Mapping[Identity, Contents], destroyed: Sequence[Resource]) -> None:
+    used = [(r.label, seen) for r in destroyed if (seen := found.get(r.identity)) and seen.in_use]
+    if not used:
+        return
+    raise errors.QueueInUse(
+        f"{named(tuple(f'{label}: {seen.told}' for label, seen in used))}; nothing was changed",
+        hint="stop its workers and drain or purge it first"
+        if all(seen.known for _, seen in used)
+        else "see whether its node runs and the broker's statistics are on, or use the other door (`--door`)",
+    )
 
 
 def _holders(planned: Plan, changes: Iterable[Change]) -> tuple[tuple[str, str], ...]:

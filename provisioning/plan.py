@@ -84,20 +84,36 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a queue holds, as far as the broker's statistics know."""
+    """What a queue holds, as far as the broker's statistics know; None is a number that they do not know.
 
-    messages: int
-    consumers: int
+    They know nothing of a queue whose node is down, of a new one for some seconds, and of none where they
+    are off.
+    """
+
+    messages: int | None
+    consumers: int | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, object]) -> Self:
+        """Return what a broker's row of a queue tells: a missing or an empty number is not zero."""
+        return cls(messages=_count(row.get("messages")), consumers=_count(row.get("consumers")))
+
+    @property
+    def known(self) -> bool:
+        """Whether the broker has told both numbers."""
+        return self.messages is not None and self.consumers is not None
 
     @property
     def in_use(self) -> bool:
-        """Whether deleting the queue would lose something or disturb somebody."""
-        return bool(self.messages or self.consumers)
+        """Whether deleting the queue would, or might, lose something or disturb somebody."""
+        return self.messages != 0 or self.consumers != 0
 
     @property
     def told(self) -> str:
         """The numbers in words."""
-        return f"{self.messages} messages and has {self.consumers} consumers"
+        if not self.known:
+            return "how much it holds is not known"
+        return f"holds {self.messages} messages and has {self.consumers} consumers"
 
 
 class Lost(StrEnum):
@@ -216,6 +232,10 @@ def plan(desired: Desired, actual: Iterable[Resource], *, prune: bool = False) -
         seen=relevant,
         losses={identity: loss for identity, loss in losses if loss},
     )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _change(wanted: Resource, seen: Resource | None) -> Change | None:

@@ -141,7 +141,7 @@ def _change_lines(change: Change, plan: Plan, refusal: str | None) -> Iterator[s
     yield from _aligned(_rows(change))
     contents, loss = plan.contents.get(change.identity), plan.losses.get(change.identity)
     if contents is not None:
-        yield f"    holds {contents.told}"
+        yield f"    {contents.told}"
     if loss is not None:
         yield f"    loses {loss.what}: {printable(loss.reason)}"
     if held := plan.held_by(change):

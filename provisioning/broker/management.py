@@ -94,14 +94,12 @@ class ManagementDoor:
 
     def contents(self, resources: Sequence[Resource]) -> Mapping[Identity, Contents]:
         """Return what the queues among ``resources`` hold."""
-        found = {}
-        for queue in resources:
-            if isinstance(queue, Queue):
-                answer = self._api.request("GET", _path("queues", queue.vhost, queue.name))
-                found[queue.identity] = Contents(
-                    messages=int(answer.get("messages", 0)), consumers=int(answer.get("consumers", 0))
-                )
-        return found
+        queues = (resource for resource in resources if isinstance(resource, Queue))
+        return {queue.identity: self._contents_of(queue) for queue in queues}
+
+    def _contents_of(self, queue: Queue) -> Contents:
+        answer = self._api.request("GET", _path("queues", queue.vhost, queue.name))
+        return Contents.of(answer)
 
     def refusal(self, change: Change) -> str | None:
         """Return why this door cannot make ``change``, or None."""

@@ -92,13 +92,10 @@ class RabbitmqctlDoor:
             rows = self._json(
                 "--formatter", "json", "list_queues", f"--vhost={vhost}", "name", "messages", "consumers"
             )
-            counts = {row["name"]: row for row in rows}
+            counts = {row["name"]: Contents.of(row) for row in rows}
             for queue in queues:
-                if queue.vhost == vhost and queue.name in counts:
-                    row = counts[queue.name]
-                    found[queue.identity] = Contents(
-                        messages=int(row["messages"] or 0), consumers=int(row["consumers"] or 0)
-                    )
+                if queue.vhost == vhost:
+                    found[queue.identity] = counts.get(queue.name, Contents(messages=None, consumers=None))
         return found
 
     def refusal(self, change: Change) -> str | None:

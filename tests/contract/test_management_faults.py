@@ -14,7 +14,9 @@ from provisioning import errors
 from provisioning.apply import apply, plan_against
 from provisioning.broker.http_api import ClientCertificate
 from provisioning.broker.management import ManagementDoor
-from provisioning.broker.objects import Vhost
+from provisioning.broker.objects import Queue, Vhost
+from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
+from provisioning.plan import Contents
 from tests.broker_model import state
 from tests.certificates import Authority, Issued
 from tests.servers import skipped_without_packages
@@ -233,7 +235,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def guarded(
     tmp_path_factory: pytest.TempPathFactory, authority: Authority
 ) -> Iterator[tuple[RabbitNode, str]]:
-    """A real broker whose API speaks TLS only with who shows a certificate, and its URL."""
+    """A real broker whose API speaks TLS only with who shows a certificate, and its URL.
+
+    It keeps no statistics, either.
+    """
     (port,) = free_ports(1)
     issued = authority.issue("127.0.0.1")
     settings = {
@@ -244,6 +249,7 @@ def guarded(
         "management.ssl.keyfile": str(issued.key),
         "management.ssl.verify": "verify_peer",
         "management.ssl.fail_if_no_peer_cert": "true",
+        "management_agent.disable_metrics_collector": "true",
     }
     with skipped_without_packages():
         node = RabbitNode.start(tmp_path_factory.mktemp("guarded") / "node", settings=settings)
@@ -273,6 +279,24 @@ def test_a_broker_that_asks_for_a_certificate_gets_it(
 ) -> None:
     shown = authority.issue("provisioner", client=True)
     assert guarded_door(guarded, authority, shown).observe().version
+
+
+def test_a_queue_of_a_broker_without_statistics_is_not_taken_for_an_empty_one(
+    guarded: tuple[RabbitNode, str], authority: Authority
+) -> None:
+    over_http = guarded_door(guarded, authority, authority.issue("provisioner", client=True))
+    queue = Queue(vhost="counted", name="q", type="classic")
+    made = plan_against(state([Vhost(name="counted"), queue]), over_http.observe(), over_http)
+    assert apply(made, over_http).converged
+    pruned = plan_against(state([Vhost(name="counted")]), over_http.observe(), over_http, prune=True)
+    assert not pruned.contents[queue.identity].known
+    over_http.staleness_seconds = 0.0
+    with pytest.raises(errors.QueueInUse, match="how much it holds is not known"):
+        apply(pruned, over_http, allow_destructive=True)
+    # The broker itself knows.
+    ctl = RabbitmqctlDoor(guarded[0].rabbitmqctl)
+    assert ctl.contents([queue]) == {queue.identity: Contents(messages=0, consumers=0)}
+    assert apply(pruned, ctl, allow_destructive=True, pause=lambda _: None).converged
 
 
 def test_without_a_certificate_that_the_broker_trusts_the_hint_says_so(

@@ -12,7 +12,10 @@ from fleet import fleetfile
 from fleet.model import Fleet
 from fleet.ops.provision import plan_broker, provision_broker
 from tests.broker import BrokerVhost, hosts_and_workers
+from tests.new_queues import queues_are_new
 from tests.servers import Provisioned
+
+__all__ = ["queues_are_new"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -227,11 +227,8 @@ SPOILED: dict[str, tuple[Spoil, Spoil | None, str, str]] = {
 }
 
 
-def test_each_spoiled_thing_is_named_by_its_check_and_gone_when_mended(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The queues here are empty for certain, so their statistics need no second reading.
-    monkeypatch.setattr("provisioning.broker.management.ManagementDoor.staleness_seconds", 0.0)
+@pytest.mark.usefixtures("queues_are_new")
+def test_each_spoiled_thing_is_named_by_its_check_and_gone_when_mended(site: Site) -> None:
     fleet = over_http(site.fleet)
     for name, (spoil, undo, check, expected) in SPOILED.items():
         assert (name, bad(examine(fleet, {}), check)) == (name, [])

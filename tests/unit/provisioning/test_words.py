@@ -16,7 +16,7 @@ from provisioning.broker.passwords import Password, PasswordHash
 from provisioning.broker.permissions import NOTHING, exactly, literal, names
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor, deletion, printed
 from provisioning.errors import MalformedDefinitions
-from provisioning.plan import Action, Change
+from provisioning.plan import Action, Change, Contents
 from tests.broker_model import state
 
 #: the example of RabbitMQ's own documentation (docs/passwords)
@@ -164,6 +164,16 @@ def test_rabbitmqctl_refuses_what_it_has_no_command_for(resource: Exchange | Bin
 )
 def test_what_rabbitmqctl_prints_is_read_in_any_locale(raw: bytes, text: str) -> None:
     assert printed(raw) == text
+
+
+def test_rabbitmqctl_knows_nothing_of_a_queue_without_counts_or_that_it_does_not_list() -> None:
+    # What it prints of a queue whose node is down, and of one that is empty.
+    rows = [{"name": "down", "messages": "", "consumers": ""}, {"name": "up", "messages": 0, "consumers": 0}]
+    says = ("/bin/sh", "-c", f"printf %s '{json.dumps(rows)}'", "sh")
+    queues = [Queue(vhost="v", name=name, type="classic") for name in ("down", "up", "unlisted")]
+    unknown, empty = Contents(messages=None, consumers=None), Contents(messages=0, consumers=0)
+    found = RabbitmqctlDoor(says).contents(queues)
+    assert [found[queue.identity] for queue in queues] == [unknown, empty, unknown]
 
 
 @pytest.mark.parametrize("resource", UNSAFE)
