@@ -19,6 +19,7 @@ from provisioning.broker.objects import (
     User,
     Vhost,
 )
+from provisioning.broker.parameters import Parameter
 from provisioning.errors import UnreadableExpression
 from provisioning.plan import Action, Change, Identity, Loss, Lost, Resource
 
@@ -32,7 +33,7 @@ def loss(change: Change, actual: Mapping[Identity, Resource]) -> Loss | None:
     if change.action is Action.DELETE and change.implied_by:
         return None
     match change.resource:
-        case Vhost() | Queue() | Exchange() | Binding() if change.destroys:
+        case Vhost() | Queue() | Exchange() | Binding() | Parameter() if change.destroys:
             return _lost_data(change.resource)
         case Policy() | OperatorPolicy() as policy if change.action is not Action.DELETE:
             return _lost_messages(policy, change.before, actual)
@@ -71,6 +72,7 @@ def _lost_data(resource: Resource) -> Loss:
         Queue.KIND: "what it holds is lost",
         Exchange.KIND: "what is sent to it while it is gone is lost or refused",
         Binding.KIND: "what it routes is lost or refused from then on",
+        Parameter.KIND: "what its plugin does by it ends",
     }
     return Loss(what=Lost.DATA, reason=reasons[resource.KIND])
 

@@ -80,6 +80,10 @@ class Parameter(_Setting):
     name: str
     value: Json
 
+    def is_beside(self, other: "Parameter") -> bool:
+        """Tell whether the other one is of the same component, in the same vhost."""
+        return (self.vhost, self.component) == (other.vhost, other.component)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlobalParameter(_Setting):

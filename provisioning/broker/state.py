@@ -59,7 +59,7 @@ class State:
     bindings: tuple[Binding, ...] = ()
     #: as desired: an undeclared user may be pruned only if it carries this tag
     mark: str | None = None
-    #: as desired: an undeclared policy may be pruned only if its name begins so
+    #: as desired: an undeclared policy or operator policy may be pruned only if its name begins so
     policy_prefix: str = ""
     #: as desired: undeclared objects whose names match any of these expressions are left alone
     keep: tuple[str, ...] = ()
@@ -92,11 +92,14 @@ class State:
     def owns(self, resource: Resource) -> bool:
         """Tell whether an undeclared object may be pruned: in a declared vhost, durable and nobody's own.
 
-        Users are marked by a tag; policies carry none, so their names are the mark.
+        Users are marked by a tag; policies carry none, so their names are the mark. A plugin's parameters are
+        somebody else's unless some of its component are declared in that vhost.
         """
         if isinstance(resource, User):
             return self.mark is not None and self.mark in resource.tags and resource.name != DEFAULT_USER
-        if isinstance(resource, Policy) and not resource.name.startswith(self.policy_prefix):
+        if isinstance(resource, Policy | OperatorPolicy) and not resource.name.startswith(self.policy_prefix):
+            return False
+        if isinstance(resource, Parameter) and not any(map(resource.is_beside, self.parameters)):
             return False
         vhost = getattr(resource, "vhost", None)
         if all(vhost != declared.name for declared in self.vhosts) or is_protected(resource):

@@ -306,9 +306,11 @@ def test_parameters_of_a_plugin_are_made_and_deleted_and_their_passwords_not_sho
             assert [word for word in (secret, "another") if word in shown] == []
             assert apply(planned, made).converged
             assert plan_against(desired, place.door().observe(), made).changes == ()
-        report = place.converge(place.desired(), made)
+        # Nobody who declares no shovel owns one.
+        assert plan_against(place.desired(), made.observe(), made, prune=True).changes == ()
+        report = place.converge(place.desired(replace(shovel, name="kept")), made)
         assert report.converged
-        assert [c.action for c in report.done] == [Action.DELETE]
+        assert [c.action for c in report.done] == [Action.CREATE, Action.DELETE]
 
 
 def test_an_export_of_the_broker_is_a_desired_state_that_needs_no_change(place: Place) -> None:

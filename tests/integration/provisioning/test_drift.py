@@ -126,6 +126,11 @@ UNDECLARED: dict[str, dict[str, Any]] = {
 }
 FOREIGN: dict[str, dict[str, Any]] = {
     "policies/{vhost}/theirs": {"pattern": "^none$", "definition": {"max-length": 1}, "apply-to": "queues"},
+    "operator-policies/{vhost}/theirs": {
+        "pattern": "^none$",
+        "definition": {"max-length": 1},
+        "apply-to": "queues",
+    },
     "queues/{vhost}/w-a@alpha.celery.pidbox": {"durable": True},
     "queues/{vhost}/passing": {"durable": False},
     "exchanges/{vhost}/celeryev": {"type": "topic", "durable": True},
@@ -157,6 +162,8 @@ def test_undeclared_objects_stay_until_they_are_pruned_and_foreign_ones_stay_for
         assert "leftover" not in queues
         policies = {policy["name"] for policy in site.vhost.api("GET", f"policies/{name}")}
         assert "theirs" in policies
+        bounds = {policy["name"] for policy in site.vhost.api("GET", f"operator-policies/{name}")}
+        assert bounds == {"theirs"}
         assert "fleet.leftover" not in policies
         assert f"{name}-theirs" in users
         assert f"{name}-gone" not in users

@@ -20,6 +20,7 @@ from provisioning.broker.objects import (
     User,
     Vhost,
 )
+from provisioning.broker.parameters import Json, Parameter
 from provisioning.broker.passwords import Password
 from provisioning.broker.resource import Arguments
 from provisioning.plan import Connection, Plan, Resource, plan
@@ -35,6 +36,7 @@ LIMIT = TopicPermission(vhost="v", user="u", exchange="tasks", write="^a$", read
 POLICY = Policy(vhost="v", name="p", pattern="^q$")
 LONG = replace(POLICY, definition=Arguments({"max-length": 9}))
 BOUND = OperatorPolicy(vhost="v", name="o", pattern="^q$", definition=Arguments({"max-length": 9}))
+SHOVEL = Parameter(vhost="v", component="shovel", name="s", value=Json({"src-queue": "q"}))
 EVERYTHING = (VHOST, USER, LIMIT, RIGHT, POLICY, TASKS, QUEUE, BINDING)
 
 
@@ -57,6 +59,11 @@ def without(*gone: Resource) -> list[Resource]:
         (without(QUEUE, BINDING), EVERYTHING, {QUEUE: "data"}),
         (without(USER, RIGHT, LIMIT), EVERYTHING, {USER: "access"}),
         (without(RIGHT), EVERYTHING, {RIGHT: "access"}),
+        (
+            [*EVERYTHING, SHOVEL],
+            [*EVERYTHING, SHOVEL, replace(SHOVEL, name="t")],
+            {replace(SHOVEL, name="t"): "data"},
+        ),
         # A limit takes something away from a user who had none; on a new exchange it does not.
         (EVERYTHING, without(LIMIT), {LIMIT: "access"}),
         (EVERYTHING, without(LIMIT, TASKS, BINDING), {}),
