@@ -6,7 +6,7 @@ objects that have an identity, a rank and differences.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol, Self
@@ -69,8 +69,10 @@ class Desired(Protocol):
     def owns(self, resource: Resource, /) -> bool:
         """Tell whether an object that is not declared may be pruned."""
 
-    def loss(self, change: "Change", actual: Mapping[Identity, Resource], /) -> "Loss | None":
-        """Return what ``change`` takes away, given what is there, or None."""
+    def losses(
+        self, changes: "Sequence[Change]", actual: Mapping[Identity, Resource], /
+    ) -> "Mapping[Identity, Loss]":
+        """Return what each of ``changes``, made in this order, takes away, given what is there."""
 
 
 class Action(StrEnum):
@@ -222,7 +224,6 @@ def plan(desired: Desired, actual: Iterable[Resource], *, prune: bool = False) -
     made = [change for i, r in wanted.items() if (change := _change(r, seen.get(i)))]
     deleted = [Change(action=Action.DELETE, before=r) for r in undeclared] if prune else []
     changes = _in_order(_with_implied(made + deleted, wanted=wanted, seen=seen))
-    losses = ((change.identity, desired.loss(change, seen)) for change in changes)
     return Plan(
         desired=desired,
         changes=changes,
@@ -230,7 +231,7 @@ def plan(desired: Desired, actual: Iterable[Resource], *, prune: bool = False) -
         prune=prune,
         fingerprint=_fingerprint(relevant),
         seen=relevant,
-        losses={identity: loss for identity, loss in losses if loss},
+        losses=desired.losses(changes, seen),
     )
 
 

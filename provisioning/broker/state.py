@@ -1,11 +1,11 @@
 """What does a broker hold, what shall it hold, and which undeclared objects may be deleted?"""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from provisioning.broker.losses import loss
+from provisioning.broker.losses import losses
 from provisioning.broker.objects import (
     Binding,
     Exchange,
@@ -107,9 +107,11 @@ class State:
         lasting = getattr(resource, "durable", True) and not getattr(resource, "auto_delete", False)
         return lasting and not any(self._keeps(name) for name in _names(resource))
 
-    def loss(self, change: Change, actual: Mapping[Identity, Resource]) -> Loss | None:
-        """Return what ``change`` takes away, given what is there, or None."""
-        return loss(change, actual)
+    def losses(
+        self, changes: Sequence[Change], actual: Mapping[Identity, Resource]
+    ) -> Mapping[Identity, Loss]:
+        """Return what each of ``changes`` takes away, given what is there."""
+        return losses(changes, actual)
 
     def _keeps(self, name: str) -> bool:
         return any(re.search(pattern, name) for pattern in self.keep)

@@ -27,6 +27,7 @@ from provisioning.broker.objects import (
 )
 from provisioning.broker.parameters import GlobalParameter, Json, Parameter
 from provisioning.broker.passwords import Password
+from provisioning.broker.policies import settings as settings_of
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.regexes import fault
 from provisioning.broker.releases import refuse_unfit, settled
@@ -311,6 +312,45 @@ def test_parameters_of_a_plugin_are_made_and_deleted_and_their_passwords_not_sho
         report = place.converge(place.desired(replace(shovel, name="kept")), made)
         assert report.converged
         assert [c.action for c in report.done] == [Action.CREATE, Action.DELETE]
+
+
+def test_the_settings_of_a_queue_are_those_that_the_broker_says_it_has(place: Place) -> None:
+    def rule(
+        kind: type[Policy] | type[OperatorPolicy],
+        name: str,
+        priority: int,
+        *,
+        apply_to: str = "queues",
+        **more: object,
+    ) -> Policy | OperatorPolicy:
+        definition = Arguments({key.replace("_", "-"): value for key, value in more.items()})
+        return kind(
+            vhost=place.name,
+            name=name,
+            pattern=f"^{name[0]}",
+            priority=priority,
+            apply_to=apply_to,
+            definition=definition,
+        )
+
+    rules = [
+        rule(Policy, "a", 1, max_length=5),
+        rule(Policy, "a-high", 9, max_length=50, message_ttl=1000, overflow="reject-publish"),
+        rule(OperatorPolicy, "a", 9, max_length=7, message_ttl=5000, expires=900_000),
+        rule(OperatorPolicy, "a-low", 1, max_length=1),
+        rule(Policy, "b", 0, max_length=3),
+        rule(OperatorPolicy, "c", 0, max_length=4),
+        rule(Policy, "d", 0, apply_to="exchanges", alternate_exchange="x"),
+    ]
+    queues = [Queue(vhost=place.name, name=name, type="classic") for name in ("a-1", "b-1", "c-1", "d-1")]
+    assert place.converge(place.desired(*rules, *queues), place.door()).converged
+    policies = [r for r in place.door().observe().resources if isinstance(r, Policy | OperatorPolicy)]
+    columns = ("name", "effective_policy_definition")
+    listed = place.node.ctl("-s", "--formatter=json", "list_queues", f"--vhost={place.name}", *columns)
+    told = {row["name"]: dict(row["effective_policy_definition"] or {}) for row in json.loads(listed)}
+    assert {queue.name: settings_of(queue, policies) for queue in queues} == {
+        name: [settings] for name, settings in told.items()
+    }
 
 
 def test_an_export_of_the_broker_is_a_desired_state_that_needs_no_change(place: Place) -> None:
