@@ -157,7 +157,7 @@ def hash_password() -> int:
 def _exit_code(report: Report) -> int:
     if report.converged:
         return 0
-    return PARTLY if report.done else 1
+    return 1 if report.untouched else PARTLY
 
 
 def _show(planned: Plan, door: Door, told: tuple[str, ...], *, as_json: bool, err: bool = False) -> None:

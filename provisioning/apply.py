@@ -79,6 +79,14 @@ class Report:
         """Whether the actual state is the desired one, and all that was asked for is done."""
         return self.left == () and self.error is None
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was changed for certain: all that was planned is left to do, just as it was.
+
+        What failed may have been done half, such as a queue that was deleted and not created again.
+        """
+        return not self.done and self.left == (*self.failed, *self.skipped)
+
 
 def plan_against(desired: Desired, seen: Observation, door: Door, *, prune: bool = False) -> Plan:
     """Plan on what ``door`` has seen.

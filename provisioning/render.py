@@ -125,7 +125,8 @@ def outcome(report: Report, *, seconds: float) -> str:
         Action.DELETE: "deleted",
     }
     counts = [(verb, sum(c.action is action for c in report.done)) for action, verb in verbs.items()]
-    told = ", ".join(f"{verb} {count}" for verb, count in counts if count) or "no changes"
+    nothing = "no changes" if report.converged or report.untouched else "nothing for certain"
+    told = ", ".join(f"{verb} {count}" for verb, count in counts if count) or nothing
     state = "as desired" if report.converged else "not yet as desired"
     return f"{told} in {seconds:.1f} s: the broker is {state}"
 

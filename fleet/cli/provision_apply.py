@@ -91,6 +91,7 @@ def _raise_unless_converged(report: Report) -> None:
     if report.converged:
         return
     hint = "see the reason above; `fleet provision broker` goes on from where it stopped"
-    if report.done:
-        raise PartlyDone("the broker was changed, but is not as desired", hint=hint)
-    raise FleetError("nothing was changed, and the broker is not as desired", hint=hint)
+    if report.untouched:
+        raise FleetError("nothing was changed, and the broker is not as desired", hint=hint)
+    changed = "was changed, but" if report.done else "may have been changed, and"
+    raise PartlyDone(f"the broker {changed} is not as desired", hint=hint)

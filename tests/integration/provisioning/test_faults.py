@@ -30,9 +30,9 @@ def through(site: Site, gate: Gate) -> Path:
     return file
 
 
-def start(file: Path) -> "subprocess.Popen[str]":
+def start(file: Path, *options: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        (sys.executable, "-m", "fleet.cli.main", "provision", "broker", "--yes"),
+        (sys.executable, "-m", "fleet.cli.main", "provision", "broker", "--yes", *options),
         env=clean_environ() | {"FLEET_FILE": str(file)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -74,6 +74,21 @@ def test_killed_at_each_step_the_next_run_finishes(bare_site: Site) -> None:
         bare_site.repair()
         assert_finished(bare_site)
     assert killed == [(-9, step) for step in range(1, WRITES + 1)]
+
+
+def test_a_queue_that_was_deleted_and_not_made_again_is_something_changed(site: Site) -> None:
+    queue = f"queues/{site.vhost.name}/fleet.email"
+    site.vhost.api("DELETE", queue)
+    site.vhost.api("PUT", queue, {"durable": True})
+    with gate(site.vhost.node) as opened:
+        opened.refused = frozenset({2})
+        code, stderr = ended(start(through(site, opened), "--allow-destructive"))
+    assert code == 3, stderr
+    assert "failed:  replace queue fleet.email" in stderr
+    assert "the broker may have been changed, and is not as desired" in stderr
+    assert "nothing for certain in" in stderr
+    site.repair()
+    assert_finished(site)
 
 
 def test_a_first_apply_needs_one_request_for_each_kind(bare_site: Site) -> None:

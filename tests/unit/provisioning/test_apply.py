@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from provisioning import errors
+from provisioning import errors, render
 from provisioning.apply import apply
 from provisioning.broker.objects import Binding, Exchange, Queue, User, Vhost
 from provisioning.broker.passwords import Password
@@ -155,6 +155,23 @@ def test_a_broker_that_is_gone_afterwards_is_unknown_not_converged() -> None:
     door = Dying([VHOST])
     report = apply(planned([VHOST, QUEUE], door), door)
     assert (report.left, report.converged, len(report.failed)) == (None, False, 1)
+    assert not report.untouched
+
+
+def test_only_a_failure_that_left_everything_as_it_was_changed_nothing_for_certain() -> None:
+    class HalfWay(ModelDoor):
+        """Deletes what it cannot create again."""
+
+        def perform(self, batch: Sequence[Change]) -> None:
+            del self.objects[batch[0].identity]
+            raise errors.ChangeRefused("enough")
+
+    wanted = [VHOST, replace(QUEUE, type="stream")]
+    untouched, half = ModelDoor([VHOST, QUEUE], broken=frozenset({QUEUE.identity})), HalfWay([VHOST, QUEUE])
+    for door in (untouched, half):
+        report = apply(planned(wanted, door), door, allow_destructive=True)
+        assert (report.done, report.converged, report.untouched) == ((), False, door is untouched)
+        assert ("no changes" in render.outcome(report, seconds=1)) == report.untouched
 
 
 def test_a_user_is_stored_with_the_declared_password() -> None:
