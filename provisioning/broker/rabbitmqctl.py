@@ -35,17 +35,18 @@ from provisioning.plan import Change, Connection, Contents, Identity, Resource
 FIRST_WITHOUT_STDIN = 4
 #: such a file can be opened by its owner and by root, so not by a user that a wrapper has changed to
 OWN_INPUT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, run as root or as the broker's user"
-#: characters of names that pass unchanged through any shell
-SAFE_NAME = re.compile(r"[\w.@:/+=%, -]+", re.ASCII)
+#: characters of names that pass unchanged through any shell; a second one splits at spaces
+SAFE_NAME = re.compile(r"[\w.@:/+=%,-]+", re.ASCII)
 #: so that Erlang prints names as they are, on this machine at least
 LOCALE = "C.UTF-8"
 _ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\x\{([0-9A-Fa-f]{1,5}|10[0-9A-Fa-f]{4})\}")
+_ONE = {Exchange.KIND: "an exchange", Binding.KIND: "a binding"}
 UNSAFE = (
     "its name would not reach rabbitmqctl unchanged, through this shell or locale; it needs the HTTP door"
 )
 DIRECT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, or use the HTTP door"
 #: a name that every shell would change, and that a locale without UTF-8 takes for other letters
-PROBE = "provisioning-probe-→-$$-`:`-\\\"'-!"
+PROBE = "provisioning-probe-→-  -$$-`:`-\\\"'-!"
 #: how rabbitmqctl says back what has arrived as it is
 PROBE_ARRIVED = PROBE.replace("\\", "\\\\").replace('"', '\\"')
 
@@ -100,9 +101,9 @@ class RabbitmqctlDoor:
 
     def refusal(self, change: Change) -> str | None:
         """Return why this door cannot make ``change``, or None."""
-        if change.destroys and isinstance(change.before, Exchange | Binding):
-            return f"rabbitmqctl has no command that deletes a {change.before.KIND}; it needs the HTTP door"
-        if not all(self._arrives(word) for command in _commands(change) for word in command):
+        if lacking := no_command(change):
+            return lacking
+        if not all(self._arrives(word) for command in commands(change) for word in command):
             return UNSAFE
         return None
 
@@ -112,7 +113,7 @@ class RabbitmqctlDoor:
         Raises ChangeRefused or Unreachable.
         """
         for change in batch:
-            for command in _commands(change):
+            for command in commands(change):
                 self._run(*command)
         made = document(batch, salt=lambda: os.urandom(SALT_BYTES))
         if made:
@@ -214,7 +215,14 @@ def printed(raw: bytes) -> str:
     return _ESCAPED.sub(lambda found: found[1] + chr(int(found[2], 16)), text)
 
 
-def _commands(change: Change) -> tuple[tuple[str, ...], ...]:
+def no_command(change: Change) -> str | None:
+    """Return why there is no command of rabbitmqctl for ``change``, or None."""
+    if change.destroys and isinstance(change.before, Exchange | Binding):
+        return f"rabbitmqctl has no command that deletes {_ONE[change.before.KIND]}; it needs the HTTP door"
+    return None
+
+
+def commands(change: Change) -> tuple[tuple[str, ...], ...]:
     """Return the commands that must run for ``change`` before its import."""
     deleted = (deletion(change.before),) if change.destroys and change.before is not None else ()
     return (*deleted, *map(_clearing, cleared_limits(change)))

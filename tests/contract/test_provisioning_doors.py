@@ -16,7 +16,7 @@ import requests
 from fleet import fleetfile
 from fleet.ops.provision import DoorName, plan_broker, provision_broker
 from provisioning import render
-from provisioning.apply import apply
+from provisioning.apply import apply, plan_against
 from provisioning.broker.definitions import parse
 from provisioning.broker.objects import (
     Binding,
@@ -24,6 +24,7 @@ from provisioning.broker.objects import (
     Permission,
     Queue,
     User,
+    Vhost,
 )
 from provisioning.broker.passwords import Password
 from provisioning.broker.resource import Arguments
@@ -119,18 +120,44 @@ def test_a_script_makes_a_fleet(place: Place, fleet_file: Path) -> None:
     text = script(planned.plan, version=planned.version, source="fleet.toml")
     password = fleet_file.with_name("password").read_text()
     assert password not in text
+    run_script(place, text, f"{password}\n" * 2)
+    for door in DoorName:
+        assert plan_broker(fleet, {}, door=door, prune=True).plan.changes == ()
+
+
+def run_script(place: Place, text: str, secrets: str) -> None:
     done = subprocess.run(
         ("/bin/sh", "-c", text),
         env={**os.environ, "RABBITMQCTL": " ".join(place.node.rabbitmqctl)},
-        input=f"{password}\n" * 2,
+        input=secrets,
         capture_output=True,
         encoding="utf-8",
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for door in DoorName:
-        assert plan_broker(fleet, {}, door=door, prune=True).plan.changes == ()
+
+
+def test_a_script_sets_and_clears_limits(place: Place) -> None:
+    few = Arguments({"max-connections": 5, "max-channels": 9})
+    vhost = Vhost(name=place.name, limits=Arguments({"max-queues": 9}))
+    users = [
+        User(name=f"{place.name}.{name}", tags=(place.name,), password=Password("one"), limits=few)
+        for name in ("less", "fewer", "none")
+    ]
+    less, fewer, none = users
+    door = place.door()
+    assert place.converge(place.desired(vhost, *users), door).converged
+    wanted = place.desired(
+        replace(vhost, limits=Arguments()),
+        replace(less, limits=Arguments({"max-channels": 3})),
+        replace(fewer, limits=Arguments({"max-channels": 4}), password=Password("two")),
+        replace(none, limits=Arguments()),
+    )
+    seen = door.observe()
+    text = script(plan_against(wanted, seen, door), version=seen.version, source="limits")
+    run_script(place, text, "two\n")
+    assert plan_against(wanted, door.observe(), door).changes == ()
 
 
 @pytest.mark.parametrize("door", ["http", "rabbitmqctl"])

@@ -41,6 +41,8 @@ CASES = sorted((Path(__file__).parent.parent / "cases" / "plans").glob("*.json")
 DOORS = ("http", "rabbitmqctl")
 #: seconds for the generated states of one release
 GENERATING_SECONDS = 20.0
+#: within which the statistics know a new queue
+STATISTICS_SECONDS = 40.0
 #: names with everything that a URL, a shell, JSON or a terminal reads otherwise
 ODD_NAMES = ("- a%2F/b?#&\"'ü", "--$HOME `id` $(id) \\ !*;|<>")
 
@@ -345,9 +347,17 @@ def test_the_settings_of_a_queue_are_those_that_the_broker_says_it_has(place: Pl
     queues = [Queue(vhost=place.name, name=name, type="classic") for name in ("a-1", "b-1", "c-1", "d-1")]
     assert place.converge(place.desired(*rules, *queues), place.door()).converged
     policies = [r for r in place.door().observe().resources if isinstance(r, Policy | OperatorPolicy)]
-    columns = ("name", "effective_policy_definition")
-    listed = place.node.ctl("-s", "--formatter=json", "list_queues", f"--vhost={place.name}", *columns)
-    told = {row["name"]: dict(row["effective_policy_definition"] or {}) for row in json.loads(listed)}
+    told: dict[str, dict[str, object]] = {}
+    deadline = time.monotonic() + STATISTICS_SECONDS
+    while len(told) < len(queues):
+        assert time.monotonic() < deadline
+        answer = requests.get(
+            f"{place.node.management_url}/api/queues/{place.name}",
+            auth=(place.node.admin_user, place.node.admin_password.reveal()),
+            timeout=20,
+        )
+        rows = [row for row in answer.json() if "effective_policy_definition" in row]
+        told = {row["name"]: dict(row["effective_policy_definition"] or {}) for row in rows}
     assert {queue.name: settings_of(queue, policies) for queue in queues} == {
         name: [settings] for name, settings in told.items()
     }

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from provisioning.broker.definitions import parse, version
 from provisioning.broker.document import document, state_document
-from provisioning.broker.objects import Binding, Exchange, Policy, Queue, TopicPermission, User
+from provisioning.broker.objects import Binding, Exchange, Policy, Queue, TopicPermission, User, Vhost
 from provisioning.broker.passwords import Password, PasswordHash
 from provisioning.broker.permissions import NOTHING, exactly, literal, names
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor, deletion, printed
-from provisioning.errors import MalformedDefinitions
-from provisioning.plan import Action, Change, Contents
-from tests.broker_model import state
+from provisioning.broker.script import script
+from provisioning.errors import MalformedDefinitions, Unsupported
+from provisioning.plan import Action, Change, Contents, plan
+from tests.broker_model import state, stored
 
 #: the example of RabbitMQ's own documentation (docs/passwords)
 DOCUMENTED = PasswordHash(salted="kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR")
@@ -140,7 +141,12 @@ def test_rabbitmqctl_gets_names_that_cannot_become_options(
 
 #: lets a second shell read the arguments, as Debian's wrapper does, and says back what is left of them
 SECOND_SHELL = ("/bin/sh", "-c", 'printf "%s\\n" "$(eval "echo $*")"', "sh")
-UNSAFE = (Queue(vhost="v", name="$(id)", type="quorum"), User(name="a`b"), User(name="ü"))
+UNSAFE = (
+    Queue(vhost="v", name="$(id)", type="quorum"),
+    User(name="a`b"),
+    User(name="ü"),
+    Queue(vhost="v", name="two  spaces ", type="quorum"),
+)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +157,24 @@ def test_rabbitmqctl_refuses_what_it_has_no_command_for(resource: Exchange | Bin
     refusal = RabbitmqctlDoor().refusal(Change(action=Action.DELETE, before=resource))
     assert "needs the HTTP door" in str(refusal)
     assert RabbitmqctlDoor().refusal(Change(action=Action.CREATE, after=resource)) is None
+
+
+@pytest.mark.parametrize(
+    ("resource", "reason"),
+    [
+        (Exchange(vhost="v", name="e", type="topic"), "no command that deletes an exchange"),
+        (Queue(vhost="v", name="$(id)", type="quorum"), "might not pass through the shells"),
+        (Queue(vhost="v", name=" q ", type="quorum"), "might not pass through the shells"),
+    ],
+)
+def test_whether_a_script_can_do_it_is_not_asked_of_this_machine(
+    resource: Queue | Exchange, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Here is no rabbitmqctl at all.
+    monkeypatch.setenv("PATH", "/nonexistent")
+    pruned = plan(state([Vhost(name="v")]), [stored(Vhost(name="v")), resource], prune=True)
+    with pytest.raises(Unsupported, match=re.escape(reason)):
+        script(pruned, version=(3, 10, 8), source="s", allow_destructive=True)
 
 
 @pytest.mark.parametrize(
