@@ -15,9 +15,10 @@ import requests
 
 from fleet import fleetfile
 from fleet.ops.provision import DoorName, plan_broker, provision_broker
-from provisioning import render
+from provisioning import errors, render
 from provisioning.apply import apply, plan_against
 from provisioning.broker.definitions import parse
+from provisioning.broker.management import ManagementDoor
 from provisioning.broker.objects import (
     Binding,
     Exchange,
@@ -30,9 +31,9 @@ from provisioning.broker.passwords import Password
 from provisioning.broker.resource import Arguments
 from provisioning.broker.script import script
 from provisioning.broker.state import State
-from provisioning.plan import Resource
+from provisioning.plan import Contents, Resource
 from tests.broker import BrokerVhost, hosts_and_workers
-from tests.broker_model import ModelDoor
+from tests.broker_model import ModelDoor, state
 from tests.contract.place import Place, told
 from tests.unit.provisioning.states import POOL
 
@@ -200,6 +201,30 @@ def test_the_http_door_deletes_exchanges_and_bindings_whatever_they_are_called(p
     assert place.converge(place.desired(own, odd, queue, *bindings[::3]), door).converged
     assert len(place.seen()) == 4 + len(bindings[::3])
     assert place.converge(place.desired(own), door).converged
+
+
+def test_over_http_a_name_that_is_no_part_of_a_url_is_refused_before_anything_is_changed(
+    place: Place,
+) -> None:
+    door, queue = place.door(), Queue(vhost=place.name, name="..", type="classic")
+    assert place.converge(place.desired(queue), door).converged
+    there = place.seen()
+    for wanted in (place.desired(), state([Vhost(name="..")])):
+        planned = plan_against(wanted, door.observe(), door, prune=True)
+        with pytest.raises(errors.Unsupported, match=r"`\.\.` cannot be part of a URL"):
+            apply(planned, door, allow_destructive=True)
+    assert place.seen() == there
+
+
+def test_a_queue_that_is_gone_is_not_known_through_either_door(place: Place) -> None:
+    assert place.converge(place.desired(), place.door()).converged
+    gone = Queue(vhost=place.name, name="gone", type="classic")
+    unknown = {gone.identity: Contents(messages=None, consumers=None)}
+    over_http = ManagementDoor(
+        place.node.management_url, user=place.node.admin_user, password=place.node.admin_password.reveal()
+    )
+    for door in (over_http, place.door("rabbitmqctl")):
+        assert door.contents([gone]) == unknown
 
 
 def test_creating_a_vhost_over_http_leaves_its_creator_no_permission(place: Place) -> None:

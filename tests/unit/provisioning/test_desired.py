@@ -67,6 +67,8 @@ def complaint(document: object) -> str:
         ({"queues": [QUEUE | {"type": "quorum", "durable": False}]}, "a quorum queue is durable"),
         ({"queues": [QUEUE | {"name": "é" * 128}]}, "a name has at most 255 bytes"),
         ({"queues": [QUEUE | {"name": "a\0b"}]}, "cannot hold the character U+0000"),
+        ({"queues": [QUEUE | {"name": ".."}]}, "queue .. in vhost v: a name that is `.` or `..`"),
+        ({"vhosts": [{"name": "."}]}, "vhost .: a name that is `.` or `..`"),
         ({"users": [{"name": ""}]}, "`name` is empty"),
         (
             {"vhosts": [{"name": "v", "default_queue_type": "mirrored"}]},
