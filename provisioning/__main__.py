@@ -6,6 +6,7 @@ Imports nothing of Celery or of a fleet. The file is described in docs/reference
 import dataclasses
 import json
 import os
+import re
 import shlex
 import sys
 import time
@@ -185,10 +186,19 @@ def _desired(request: Request) -> State:
         text = request.desired.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise errors.MalformedDefinitions(f"{request.desired}: {error}") from error
+    _refuse_unreadable(request.keep)
     asked = read(text, source=str(request.desired))
     state = dataclasses.replace(asked, mark=request.mark, keep=request.keep)
     refuse_protected(state)
     return state
+
+
+def _refuse_unreadable(expressions: tuple[str, ...]) -> None:
+    for expression in expressions:
+        try:
+            re.compile(expression)
+        except re.error as error:
+            raise click.UsageError(f"--keep is no regular expression: `{expression}`: {error}") from error
 
 
 def _door(request: Request) -> Door:
@@ -208,8 +218,11 @@ def _door(request: Request) -> Door:
 def _password(file: Path | None) -> str:
     if file is None:
         return os.environ.get("PROVISIONING_PASSWORD", "")
-    with click.open_file(str(file), encoding="utf-8") as opened:
-        text: str = opened.read()
+    try:
+        with click.open_file(str(file), encoding="utf-8") as opened:
+            text: str = opened.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"cannot read the password in {file}: {error}") from error
     return text.removesuffix("\n")
 
 

@@ -95,6 +95,8 @@ class State:
         Users are marked by a tag; policies carry none, so their names are the mark. A plugin's parameters are
         somebody else's unless some of its component are declared in that vhost.
         """
+        if any(self._keeps(name) for name in _names(resource)):
+            return False
         if isinstance(resource, User):
             return self.mark is not None and self.mark in resource.tags and resource.name != DEFAULT_USER
         if isinstance(resource, Policy | OperatorPolicy) and not resource.name.startswith(self.policy_prefix):
@@ -104,8 +106,7 @@ class State:
         vhost = getattr(resource, "vhost", None)
         if all(vhost != declared.name for declared in self.vhosts) or is_protected(resource):
             return False
-        lasting = getattr(resource, "durable", True) and not getattr(resource, "auto_delete", False)
-        return lasting and not any(self._keeps(name) for name in _names(resource))
+        return getattr(resource, "durable", True) and not getattr(resource, "auto_delete", False)
 
     def losses(
         self, changes: Sequence[Change], actual: Mapping[Identity, Resource]
@@ -176,6 +177,9 @@ def _is_grant_to_default_user(resource: Resource) -> bool:
 
 
 def _names(resource: Resource) -> tuple[str, ...]:
-    if isinstance(resource, Exchange | Queue | Policy | OperatorPolicy | Parameter):
+    """Return the names by which an object is kept."""
+    if isinstance(resource, User | Exchange | Queue | Policy | OperatorPolicy | Parameter):
         return (resource.name,)
+    if isinstance(resource, Permission | TopicPermission):
+        return (resource.user,)
     return (resource.source, resource.destination) if isinstance(resource, Binding) else ()

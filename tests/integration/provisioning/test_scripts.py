@@ -130,3 +130,16 @@ def test_a_key_without_a_certificate_is_a_usage_error(scripts: Scripts) -> None:
     done = scripts("plan", "--key", "key.pem", *scripts.door("http"))
     assert done.returncode == 2
     assert "--key goes with --cert" in done.stderr
+
+
+def test_an_expression_or_a_password_that_cannot_be_read_is_a_usage_error(scripts: Scripts) -> None:
+    scripts.want(objects(scripts.vhost))
+    secret = scripts.file.with_name("latin")
+    secret.write_bytes(b"p\xe4ss")
+    for option, value, told in (
+        ("--keep", "(", "--keep is no regular expression: `(`"),
+        ("--password-file", str(secret), f"cannot read the password in {secret}"),
+    ):
+        done = scripts("plan", *scripts.door("http"), option, value)
+        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+        assert "Traceback" not in done.stderr
