@@ -41,9 +41,7 @@ SAFE_NAME = re.compile(r"[\w.@:/+=%,-]+", re.ASCII)
 LOCALE = "C.UTF-8"
 _ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\x\{([0-9A-Fa-f]{1,5}|10[0-9A-Fa-f]{4})\}")
 _ONE = {Exchange.KIND: "an exchange", Binding.KIND: "a binding"}
-UNSAFE = (
-    "its name would not reach rabbitmqctl unchanged, through this shell or locale; it needs the HTTP door"
-)
+UNSAFE = "needs the HTTP door (its name would not reach rabbitmqctl unchanged, through this shell or locale)"
 DIRECT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, or use the HTTP door"
 #: a name that every shell would change, and that a locale without UTF-8 takes for other letters
 PROBE = "provisioning-probe-→-  -$$-`:`-\\\"'-!"
@@ -218,7 +216,7 @@ def printed(raw: bytes) -> str:
 def no_command(change: Change) -> str | None:
     """Return why there is no command of rabbitmqctl for ``change``, or None."""
     if change.destroys and isinstance(change.before, Exchange | Binding):
-        return f"rabbitmqctl has no command that deletes {_ONE[change.before.KIND]}; it needs the HTTP door"
+        return f"needs the HTTP door (rabbitmqctl has no command that deletes {_ONE[change.before.KIND]})"
     return None
 
 

@@ -263,7 +263,7 @@ def test_rabbitmqctl_refuses_to_delete_a_binding_before_anything_is_changed(
     ).raise_for_status()
     before = place.seen()
     planned = plan_broker(fleet, {}, door=DoorName.RABBITMQCTL, prune=True)
-    assert "it needs the HTTP door" in render.text(planned.plan, refusals=planned.refusals)
+    assert "needs the HTTP door" in render.text(planned.plan, refusals=planned.refusals)
     with pytest.raises(Exception, match=r"cannot delete binding fleet\.tasks → queue fleet\.email"):
         apply(planned.plan, planned.door)
     assert place.seen() == before
