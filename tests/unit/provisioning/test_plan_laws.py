@@ -9,6 +9,8 @@ from provisioning import render
 from provisioning.apply import apply
 from provisioning.broker.definitions import parse
 from provisioning.broker.document import state_document
+from provisioning.broker.objects import Queue
+from provisioning.broker.policies import settings
 from provisioning.broker.state import State
 from provisioning.plan import Action, plan
 from tests.broker_model import ModelDoor, state, stored
@@ -75,3 +77,23 @@ def test_definitions_say_all_there_is_to_a_state(actual: State) -> None:
     kept = state(map(stored, actual))
     again = parse(json.loads(json.dumps(state_document(kept))))
     assert set(map(stored, again)) == set(kept)
+
+
+def length(queue: Queue, held: State) -> set[float]:
+    """Return beyond how many messages ``queue`` may drop some, by the policies of ``held``."""
+    found = settings(queue, (*held.policies, *held.operator_policies))
+    kept = [s for s in found if not str(s.get("overflow", "")).startswith("reject-publish")]
+    refusing = {float("inf")} if len(kept) < len(found) else set()
+    return {float(str(s.get("max-length", "inf"))) for s in kept} | refusing
+
+
+@given(states(), states())
+def test_a_queue_that_ends_with_a_lower_limit_has_a_policy_that_is_told_to_lose(
+    desired: State, actual: State
+) -> None:
+    planned = plan(desired, map(stored, actual), prune=True)
+    told = any(identity[0].endswith("policy") for identity in planned.losses)
+    destroyed = {change.identity for change in planned.changes if change.destroys}
+    for queue in actual.queues:
+        if queue.identity not in destroyed:
+            assert told or min(length(queue, desired)) >= min(length(queue, actual))
