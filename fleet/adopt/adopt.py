@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from fleet.adopt import celery
 from fleet.adopt.file import Draft, to_supply, write_file, write_secrets
-from fleet.adopt.hashes import write_hash
+from fleet.adopt.hashes import read_hash, write_hash
 from fleet.adopt.queues import find_queues
 from fleet.adopt.unmanaged import Unmanaged, unmanaged
 from fleet.adopt.users import (
@@ -187,7 +187,10 @@ def _main_user(fleet: Fleet, state: State, people: Sequence[str], wish: Wish) ->
 def _hashes(state: State, users: Sequence[str]) -> Mapping[str, PasswordHash]:
     stored = {user.name: user.password for user in state.users}
     found = ((name, stored.get(name)) for name in users)
-    return {name: kept for name, kept in found if isinstance(kept, PasswordHash)}
+    # The definitions may be a file that somebody else wrote, and a shell reads what is made of them.
+    return {
+        name: read_hash(write_hash(kept), user=name) for name, kept in found if isinstance(kept, PasswordHash)
+    }
 
 
 def _parse(text: str, wish: Wish) -> Fleet:

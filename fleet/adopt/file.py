@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -74,7 +75,7 @@ def write_secrets(draft: Draft, hashes: Mapping[str, str]) -> str:
     """Return the text of the file with the hashes, which a shell and systemd's ``EnvironmentFile=`` read."""
     lines = [
         "# Hashes of the broker's passwords, as secret as the passwords. `set -a; . ./THIS_FILE; set +a`",
-        *(f"{hash_variable(draft.variable(user))}={value}" for user, value in hashes.items()),
+        *(f"{hash_variable(draft.variable(user))}={shlex.quote(value)}" for user, value in hashes.items()),
         "# To be supplied: the passwords themselves, for workers, senders and provisioning.",
         *(f"#{name}=" for name in to_supply(draft)),
     ]

@@ -1,5 +1,6 @@
 """From a fleet file to a broker and back: the adopted file's plan is empty, or says what it changes."""
 
+import subprocess
 import tomllib
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fleet.adopt.adopt import Adoption, Wish, adopt
+from fleet.adopt.file import Draft, write_secrets
 from fleet.adopt.hashes import read_hash, write_hash
 from fleet.adopt.names import listed
 from fleet.config.parse import parse
@@ -280,6 +282,29 @@ def test_users_of_similar_names_get_variables_of_their_own() -> None:
     )
     found = adopted(provisioned(text, VERSIONS[0]), **MANAGED)
     assert len(found.to_supply) == len(set(found.to_supply)) == 7
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        PasswordHash(salted="x\n$(touch here)"),
+        PasswordHash(salted="$(touch here)"),
+        PasswordHash(salted="c2FsdHNhbHQ=\n"),
+        PasswordHash(salted="c2FsdHNhbHQ=", algorithm="rabbit_password_hashing_md5;touch here;"),
+    ],
+)
+def test_a_hash_that_a_shell_would_run_is_refused(forged: PasswordHash) -> None:
+    state = provisioned(FILE, VERSIONS[0])
+    users = tuple(replace(u, password=forged) if u.name == "celery" else u for u in state.users)
+    with pytest.raises(UsageError, match="user `celery` leads to something that is no hash"):
+        adopted(replace(state, users=users), **MANAGED)
+
+
+def test_the_file_of_hashes_means_to_a_shell_what_was_written() -> None:
+    draft = Draft(source="here", secrets="fleet.env", nodes=(), vhost="celery", user="celery")
+    text = write_secrets(draft, {"celery": "a b$(echo c)\n'd'"})
+    show = ["sh", "-c", f'{text}printf %s "$FLEET_BROKER_PASSWORD_HASH"']
+    assert subprocess.run(show, capture_output=True, check=True).stdout == b"a b$(echo c)\n'd'"
 
 
 @given(wanted=st.lists(st.text("ab.|^[]\\()*+?$ é\n", min_size=1), max_size=4))
