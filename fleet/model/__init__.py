@@ -5,6 +5,7 @@ Nothing here reads a file, a clock or an environment. Durations are seconds, siz
 
 from fleet.model.broker import (
     CONSUMER_TIMEOUT_SINCE,
+    SHARED_TRANSIENT_UNTIL,
     Broker,
     BrokerUser,
     Kind,
@@ -50,6 +51,7 @@ __all__ = [
     "CONSUMER_TIMEOUT_SINCE",
     "RESTORE_TASK",
     "SEND_MAIL_TASK",
+    "SHARED_TRANSIENT_UNTIL",
     "SLOTS",
     "SLOT_PORT_STEP",
     "Backup",
