@@ -87,6 +87,7 @@ def test_a_provisioned_fleet_is_adopted_and_its_plan_is_empty(version: tuple[int
 ROLES = st.one_of(
     st.just({"role": "observer"}),
     st.just({"role": "operator"}),
+    st.just({"role": "monitor"}),
     st.lists(st.sampled_from(["shop", "email"]), unique=True).map(
         lambda queues: {"role": "publisher", "queues": queues}
     ),
@@ -143,6 +144,23 @@ def provisioned_from(document: Document, version: tuple[int, ...]) -> State:
     fleet = parse(to_toml(document), source="fleet.toml", plaintext_secrets=True)
     hashes = {name: Password(f"of {name}").hashed(salt=SALT) for name in declared_users(fleet)}
     return replace(desired_state(fleet, hashes, broker_version=version), mark=None, keep=())
+
+
+def test_a_monitor_is_recognised_by_its_tag_and_kept() -> None:
+    text = FILE + '[broker.users.eyes-on]\nrole = "monitor"\npassword = "env:P"\n'
+    found = adopted(provisioned(text, VERSIONS[0]), **MANAGED)
+    assert (found.plan.changes, found.unmanaged) == ((), ())
+    assert [user.role for user in parse(found.file, source="x").broker.users if user.name == "eyes-on"] == [
+        "monitor"
+    ]
+
+
+@pytest.mark.parametrize("user", [None, "celery"])
+def test_a_fleet_whose_hosts_have_users_of_their_own_is_refused_in_words(user: str | None) -> None:
+    per_host = 'password = "env:P"\nprofile = "per-host"\nhost_password = "file:/{host}"\n'
+    text = FILE.replace('password = "env:P"\n', per_host, 1)
+    with pytest.raises(UsageError, match=r'profile = "per-host"`.*`celery-alpha`, `celery-alpha_send`'):
+        adopted(provisioned(text, VERSIONS[0]), user=user, **MANAGED)
 
 
 def test_adopting_what_was_adopted_writes_the_same_file() -> None:
