@@ -136,14 +136,18 @@ def _passwords(fleet: Fleet, environ: Mapping[str, str]) -> dict[str, Secret | P
 
 def management_door(management: Management, environ: Mapping[str, str]) -> ManagementDoor:
     """Return the door that ``[broker.management]`` describes; nothing is asked yet. Raises SecretMissing."""
-    shown = ClientCertificate(certificate=management.cert, key=management.key) if management.cert else None
     return ManagementDoor(
         management.urls,
         user=management.user,
         password=resolve(management.password, environ=environ).reveal(),
         ca=management.ca,
-        certificate=shown,
+        certificate=client_certificate(management),
     )
+
+
+def client_certificate(management: Management) -> ClientCertificate | None:
+    """Return what ``[broker.management]`` shows to a server that asks for a certificate."""
+    return ClientCertificate(certificate=management.cert, key=management.key) if management.cert else None
 
 
 def open_door(
