@@ -153,5 +153,6 @@ def _explain(fleet: Fleet, seen: _Seen) -> None:
     only_command = "rabbitmqctl does not show it, and the fleet file has no [broker.management]"
     seen.unseen.setdefault("settings", closed if fleet.broker.rabbitmqctl else only_http)
     seen.unseen.setdefault("clock_offset_seconds", closed if fleet.broker.management else only_command)
-    for name in ("state", "version", "nodes", "queues"):
+    seen.unseen.setdefault("deprecated_in_use", closed if fleet.broker.management else only_command)
+    for name in ("state", "version", "nodes", "queues", "global_prefetch_channels"):
         seen.unseen.setdefault(name, closed)

@@ -53,6 +53,7 @@ def sound(text: str = FILE, *, version: tuple[int, ...] = (4, 2, 0), **changed: 
             QueueFact(name=queue.name, type=queue.type, members=NODES, online=NODES) for queue in state.queues
         ),
         global_prefetch_channels=0,
+        deprecated_in_use=(),
         settings=Settings(consumer_timeout_seconds=1800, loopback_users=("guest",)),
         clock_offset_seconds=0.3,
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -134,6 +135,39 @@ def test_certificates_fail_when_ended_and_warn_a_month_before() -> None:
         "fail: the certificate of `mq1:5671` ended on 2026-11-23 12:00 UTC",
         "warn: the certificate of `mq2:5671` ends on 2026-12-05 12:00 UTC, in 10 days",
     ]
+
+
+def test_a_certificate_that_was_not_seen_is_unknown_and_no_missing_tls() -> None:
+    facts = sound(endpoints=(Endpoint(address="mq1:5671", tls=True, error="connection refused"),))
+    assert said(facts, "certificates") == ["unknown: no certificate was seen of `mq1:5671`"]
+    both = replace(
+        facts,
+        endpoints=(
+            *facts.endpoints,
+            Endpoint(address="mq2:5671", tls=True, certificate_end=NOW + timedelta(days=90)),
+        ),
+    )
+    assert said(both, "certificates")[0] == "unknown: no certificate was seen of `mq1:5671`"
+    assert said(sound(), "certificates") == ["ok: no TLS in use"]
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("global_prefetch_channels", "channels"),
+        ("nodes", "nodes"),
+        ("deprecated_in_use", "the broker's own list"),
+    ],
+)
+def test_what_was_not_looked_at_is_not_said_to_be_out_of_use(field: str, told: str) -> None:
+    gone: dict[str, Any] = {field: None}
+    facts = replace(sound(), unseen={field: "it was slow"}, **gone)
+    assert said(facts, "deprecated") == [f"unknown: {told} could not be looked at: it was slow"]
+
+
+def test_a_broker_that_keeps_no_list_of_deprecated_features_has_none_to_be_seen() -> None:
+    facts = sound(version=(3, 10, 8), deprecated_in_use=None)
+    assert said(facts, "deprecated") == ["ok: nothing in use"]
 
 
 def test_a_queue_of_another_type_and_a_missing_one_are_failures() -> None:
