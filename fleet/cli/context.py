@@ -71,7 +71,17 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def say(message: str) -> None:
     """Tell the operator something on stderr."""
-    click.echo(message, err=True)
+    click.echo(shown(message), err=True)
+
+
+def shown(message: str) -> str:
+    """Return ``message`` with everything but its line ends escaped that could move a terminal's cursor.
+
+    Names of queues and users come from the broker, where somebody else may have chosen them.
+    """
+    from provisioning.render import printable
+
+    return "\n".join(map(printable, message.split("\n")))
 
 
 def _plain(record: object) -> Any:

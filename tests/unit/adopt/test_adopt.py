@@ -201,7 +201,7 @@ def test_what_a_fleet_file_cannot_express_is_listed_with_the_reason_and_noted_in
     kept = {left.label for left in found.unmanaged if "`--prune` would delete it" not in str(left)}
     assert kept == {"policy mine in vhost celery"}
     assert tomllib.loads(found.file)
-    assert "# queue line?break in vhost celery: no queue of a fleet file stands for it" in found.file
+    assert "# queue line\\nbreak in vhost celery: no queue of a fleet file stands for it" in found.file
 
 
 def test_what_celerys_workers_declare_themselves_is_not_told() -> None:
