@@ -9,6 +9,7 @@
     ├── ProblemsFound              4  changes pending, or a check found problems
     ├── BrokerUnreachable          5  no broker answered
     │   └── PublishUncertain       5  the connection went before the broker's answer came
+    ├── HostsUnreachable           5  no host answered
     ├── BrokerRefused              1  the broker answered, and the answer was no
     ├── SecretMissing              2  a secret's reference leads nowhere
     ├── LedgerUnreadable           1  the host's record of finished work cannot be opened, read or written
@@ -120,6 +121,12 @@ class BrokerUnreachable(FleetError):
 
 class PublishUncertain(BrokerUnreachable):
     """The connection went between the publish and its confirm: the message may or may not be there."""
+
+
+class HostsUnreachable(FleetError):
+    """None of the hosts that were asked could be reached."""
+
+    exit_code = 5
 
 
 class BrokerRefused(FleetError):

@@ -7,7 +7,10 @@ topic exchange, topic permissions limit the routing keys too: https://www.rabbit
 Three rights reach further than they look. ``write`` on ``celery.pidbox`` can stop every worker: operators
 have it. ``write`` on ``amq.default`` writes into every queue of the vhost: nobody has it. Whoever may
 declare, write and read a name of his own leads messages through it into any exchange that he may write to,
-past all topic permissions: operators can, and the one user of ``least-privilege``. And whoever may send
+past all topic permissions: operators can, and the one user of ``least-privilege``. By the same way it leads
+commands into mailboxes that it may write to, where the broker keeps them open to others (before 4.0): that
+one user commands every worker, a host's user those of its host. No expression could prevent it, for a worker
+needs all three rights on its mailbox, and an exchange may have the name of a queue. And whoever may send
 dead letters back may send any task that some queue carries: operators may, publishers to their queues only.
 """
 

@@ -6,27 +6,27 @@ Imports nothing of Celery or of a fleet. The file is described in docs/reference
 import dataclasses
 import json
 import os
-import shlex
+import re
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
-from provisioning import errors, render
+from provisioning import errors, planfile, render
 from provisioning.apply import Door, Report, apply, plan_against, refusals
 from provisioning.broker.desired import read
-from provisioning.broker.http_api import ClientCertificate
-from provisioning.broker.management import ManagementDoor
 from provisioning.broker.notes import notes
 from provisioning.broker.passwords import SALT_BYTES, Password
-from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.releases import refuse_unfit, settled
+from provisioning.broker.script import script
 from provisioning.broker.state import State, refuse_foreign, refuse_protected
+from provisioning.options import Request, destructive_option, open_door, takes_request
 from provisioning.plan import Plan
+from provisioning.private_file import write_private
 
 PENDING = 4
 PARTLY = 3
@@ -34,69 +34,13 @@ INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What was asked for on the command line."""
+class Drafted:
+    """A plan, the door it was made through, and what goes with it."""
 
-    #: file with the definitions
-    desired: Path
-    #: ``http`` or ``rabbitmqctl``
-    door: str
-    #: base URLs of the management API, one for each node
-    url: tuple[str, ...]
-    user: str
-    password_file: Path | None
-    ca: str | None
-    cert: str | None
-    key: str | None
-    #: command line of rabbitmqctl
-    rabbitmqctl: str
-    mark: str | None
-    keep: tuple[str, ...]
-    prune: bool
-    as_json: bool
-    allow_destructive: bool = False
-    close_connections: bool = False
-    yes: bool = False
-
-
-OPTIONS = (
-    click.argument("desired", type=click.Path(exists=True, dir_okay=False, path_type=Path)),
-    click.option("--door", type=click.Choice(["http", "rabbitmqctl"]), default="http", show_default=True),
-    click.option(
-        "--url",
-        default=("http://127.0.0.1:15672",),
-        show_default=True,
-        multiple=True,
-        help="Management API; once for each node of a cluster, to be tried in turn.",
-    ),
-    click.option("--user", default="guest", show_default=True, help="An administrator (HTTP door)."),
-    click.option(
-        "--password-file",
-        type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
-        help="Where its password is; without it, the variable PROVISIONING_PASSWORD.",
-    ),
-    click.option("--ca", help="CA bundle that signed the API's certificate."),
-    click.option("--cert", help="Client certificate to show to the API, in PEM."),
-    click.option("--key", help="Its key, without a passphrase."),
-    click.option("--rabbitmqctl", default="rabbitmqctl", show_default=True, help="Command to run."),
-    click.option("--mark", help="Tag of users that are ours to prune."),
-    click.option("--keep", multiple=True, help="Expression over names that are never pruned."),
-    click.option("--prune", is_flag=True, help="Delete what is ours and not declared."),
-    click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout."),
-)
-
-
-def takes_request(command: Callable[[Request], int]) -> Callable[..., int]:
-    """Give ``command`` the options that both commands have, as one record."""
-
-    def run(**given: Any) -> int:
-        return command(Request(**given))
-
-    run.__doc__ = command.__doc__
-    decorated: Callable[..., int] = run
-    for option in reversed(OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    plan: Plan
+    door: Door
+    version: tuple[int, ...]
+    notes: tuple[str, ...]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -105,39 +49,57 @@ def main() -> None:
 
 
 @main.command("plan")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan there, for `apply --plan`."
+)
+@click.option(
+    "--script",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a shell script of rabbitmqctl lines that makes the changes; without secrets.",
+)
+@destructive_option
 @takes_request
 def plan_command(request: Request) -> int:
     """Show what would change: exit code 0 when nothing would, 4 otherwise."""
-    door = _door(request)
-    planned, told = _plan(request, door)
-    _show(planned, door, told, as_json=request.as_json)
-    return PENDING if planned.changes else 0
+    drafted = _plan(request, prune=request.prune)
+    _show(drafted, as_json=request.as_json)
+    if request.out:
+        _write_plan(drafted, request.out, request)
+    if request.script:
+        _write_script(drafted, request.script, request)
+    return PENDING if drafted.plan.changes else 0
 
 
 @main.command("apply")
-@click.option("--allow-destructive", is_flag=True, help="Make changes that lose data or access, too.")
+@click.option(
+    "--plan",
+    "saved",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Carry out exactly this plan, written by `plan --out`, or refuse because something moved.",
+)
+@destructive_option
 @click.option("--close-connections", is_flag=True, help="End connections that keep rights taken away.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @takes_request
 def apply_command(request: Request) -> int:
     """Show what changes, ask, change it, and look again."""
     started = time.monotonic()
-    door = _door(request)
-    planned, told = _plan(request, door)
-    _show(planned, door, told, as_json=False, err=request.as_json)
-    if planned.changes and not request.yes:
+    drafted = _plan_again(request, request.saved) if request.saved else _plan(request, prune=request.prune)
+    _show(drafted, as_json=False, err=request.as_json)
+    if drafted.plan.changes and not request.yes:
         if not sys.stdin.isatty():
             raise click.UsageError("stdin is no terminal to ask on; add --yes")
         if not click.confirm("apply?", err=True):
             raise errors.ProvisioningError("not confirmed; nothing was changed")
     report = apply(
-        planned,
-        door,
+        drafted.plan,
+        drafted.door,
         allow_destructive=request.allow_destructive,
         close_connections=request.close_connections,
     )
     if request.as_json:
-        _print_json({**render.record(planned, notes=told), "report": render.report_record(report)})
+        shown = render.record(drafted.plan, notes=drafted.notes)
+        _print_json({**shown, "report": render.report_record(report)})
     if undone := render.report_text(report):
         click.echo(undone, err=True)
     click.echo(render.outcome(report, seconds=time.monotonic() - started), err=True)
@@ -157,60 +119,91 @@ def hash_password() -> int:
 def _exit_code(report: Report) -> int:
     if report.converged:
         return 0
-    return PARTLY if report.done else 1
+    return 1 if report.untouched else PARTLY
 
 
-def _show(planned: Plan, door: Door, told: tuple[str, ...], *, as_json: bool, err: bool = False) -> None:
-    refused = refusals(planned, door)
+def _show(drafted: Drafted, *, as_json: bool, err: bool = False) -> None:
+    refused = refusals(drafted.plan, drafted.door)
     if as_json:
-        _print_json(render.record(planned, refusals=refused, notes=told))
-    elif shown := render.text(planned, refusals=refused, notes=told):
+        _print_json(render.record(drafted.plan, refusals=refused, notes=drafted.notes))
+    elif shown := render.text(drafted.plan, refusals=refused, notes=drafted.notes):
         click.echo(shown, err=err)
+
+
+def _write_plan(drafted: Drafted, file: Path, request: Request) -> None:
+    content = planfile.save(
+        drafted.plan,
+        door=request.door,
+        broker_version=".".join(map(str, drafted.version)),
+        source=str(request.desired),
+        created_at=datetime.now(UTC),
+        refusals=refusals(drafted.plan, drafted.door),
+    )
+    _write(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n", mode=0o600)
+
+
+def _write_script(drafted: Drafted, file: Path, request: Request) -> None:
+    text = script(
+        drafted.plan,
+        version=drafted.version,
+        source=str(request.desired),
+        allow_destructive=request.allow_destructive,
+    )
+    _write(file, text, mode=0o700)
+
+
+def _write(file: Path, text: str, *, mode: int) -> None:
+    try:
+        write_private(file, text, mode=mode)
+    except OSError as error:
+        raise click.UsageError(f"cannot write {file}: {error.strerror}") from error
+    click.echo(f"wrote {file}", err=True)
 
 
 def _print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _plan(request: Request, door: Door) -> tuple[Plan, tuple[str, ...]]:
+def _plan(request: Request, *, prune: bool) -> Drafted:
+    door = open_door(request)
     asked, seen = _desired(request), door.observe()
     desired = settled(asked, seen)
     refuse_foreign(desired, seen.resources)
     refuse_unfit(desired, seen)
-    return plan_against(desired, seen, door, prune=request.prune), notes(desired, seen.resources)
+    planned = plan_against(desired, seen, door, prune=prune)
+    return Drafted(plan=planned, door=door, version=seen.version, notes=notes(desired, seen.resources))
+
+
+def _plan_again(request: Request, file: Path) -> Drafted:
+    saved = planfile.load(_text(file))
+    if saved.door != request.door:
+        raise click.UsageError(f"{file} was made through another door; add --door {saved.door}")
+    drafted = _plan(request, prune=saved.prune)
+    planfile.refuse_another(saved, drafted.plan, broker_version=".".join(map(str, drafted.version)))
+    return drafted
 
 
 def _desired(request: Request) -> State:
-    try:
-        text = request.desired.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise errors.MalformedDefinitions(f"{request.desired}: {error}") from error
-    asked = read(text, source=str(request.desired))
+    _refuse_unreadable(request.keep)
+    asked = read(_text(request.desired), source=str(request.desired))
     state = dataclasses.replace(asked, mark=request.mark, keep=request.keep)
     refuse_protected(state)
     return state
 
 
-def _door(request: Request) -> Door:
-    if request.door == "rabbitmqctl":
-        return RabbitmqctlDoor(shlex.split(request.rabbitmqctl))
-    if request.key and not request.cert:
-        raise click.UsageError("--key goes with --cert")
-    return ManagementDoor(
-        request.url,
-        user=request.user,
-        password=_password(request.password_file),
-        ca=request.ca,
-        certificate=ClientCertificate(certificate=request.cert, key=request.key) if request.cert else None,
-    )
+def _refuse_unreadable(expressions: tuple[str, ...]) -> None:
+    for expression in expressions:
+        try:
+            re.compile(expression)
+        except re.error as error:
+            raise click.UsageError(f"--keep is no regular expression: `{expression}`: {error}") from error
 
 
-def _password(file: Path | None) -> str:
-    if file is None:
-        return os.environ.get("PROVISIONING_PASSWORD", "")
-    with click.open_file(str(file), encoding="utf-8") as opened:
-        text: str = opened.read()
-    return text.removesuffix("\n")
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise errors.MalformedDefinitions(f"{file}: {error}") from error
 
 
 def run() -> NoReturn:
@@ -226,11 +219,16 @@ def run() -> NoReturn:
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except errors.ProvisioningError as error:
-        click.echo(f"error: {error}", err=True)
+        _echo_lines(f"error: {error}")
         if error.hint:
-            click.echo(f"\nhint: {error.hint}", err=True)
+            _echo_lines(f"\nhint: {error.hint}")
         sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _echo_lines(told: str) -> None:
+    """Tell on stderr what may hold names of the broker's, none of which may steer the terminal."""
+    click.echo("\n".join(map(render.printable, told.split("\n"))), err=True)
 
 
 if __name__ == "__main__":

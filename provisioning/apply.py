@@ -48,6 +48,9 @@ class Door(Protocol):
     def refusal(self, change: Change) -> str | None:
         """Return why this door cannot make ``change``, or None."""
 
+    def besides(self, change: Change, /) -> str | None:
+        """Return what the broker does of itself along with ``change`` made through this door, or None."""
+
     def perform(self, batch: Sequence[Change]) -> None:
         """Make changes of one kind, in order; raises ProvisioningError at the first that fails."""
 
@@ -66,9 +69,11 @@ class Report:
     failed: tuple[Change, ...]
     #: never tried, because something before them failed
     skipped: tuple[Change, ...]
-    #: what a new plan would still change; None when the broker could not be observed any more
+    #: what a new plan would still change; None when it could not be observed any more
     left: tuple[Change, ...] | None
     error: errors.ProvisioningError | None = None
+    #: what an operator should know of what was done
+    notes: tuple[str, ...] = ()
     #: open connections that keep rights which were taken away
     holding: tuple[Connection, ...] = ()
     #: such connections that were ended
@@ -78,6 +83,14 @@ class Report:
     def converged(self) -> bool:
         """Whether the actual state is the desired one, and all that was asked for is done."""
         return self.left == () and self.error is None
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was changed for certain: all that was planned is left to do, just as it was.
+
+        What failed may have been done half, such as a queue that was deleted and not created again.
+        """
+        return not self.done and self.left == (*self.failed, *self.skipped)
 
 
 def plan_against(desired: Desired, seen: Observation, door: Door, *, prune: bool = False) -> Plan:
@@ -90,6 +103,7 @@ def plan_against(desired: Desired, seen: Observation, door: Door, *, prune: bool
     return replace(
         drafted,
         contents=door.contents(destroyed) if destroyed else {},
+        besides={c.identity: told for c in drafted.changes if (told := door.besides(c))},
         connections=tuple(door.connections(holders)) if holders else (),
     )
 
@@ -165,7 +179,7 @@ def batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
         yield list(batch)
 
 
-def refuse_destructive(planned: Plan) -> None:
+def refuse_destructive(planned: Plan, *, advice: str = "; a queue must be drained first") -> None:
     """Raise DestructionRefused, with every loss, if the plan takes away data or access."""
     told = [
         f"{change.action} {change.resource.label}: {planned.losses[change.identity].reason}"
@@ -175,7 +189,7 @@ def refuse_destructive(planned: Plan) -> None:
     if told:
         raise errors.DestructionRefused(
             f"{len(told)} of the changes lose data or access; nothing was changed: {named(tuple(told))}",
-            hint="run with `--allow-destructive` if that is meant; a queue must be drained first",
+            hint=f"run with `--allow-destructive` if that is meant{advice}",
         )
 
 
@@ -205,20 +219,31 @@ def _refuse_used_queues(planned: Plan, door: Door, pause: Callable[[float], None
     """Refuse to delete a queue that holds or may hold something.
 
     The broker's counts lag behind and quorum queues have no delete-if-empty, hence two readings with the
-    longest lag in between.
+    longest lag in between. What the first does not know, as of a new queue, the second one may.
     """
     destroyed = _destroyed(planned)
-    for reading in range(2):
-        found = door.contents(destroyed) if destroyed else {}
-        used = [(r.label, seen) for r in destroyed if (seen := found.get(r.identity)) and seen.in_use]
-        if used:
-            told = tuple(f"{label} holds {seen.told}" for label, seen in used)
-            raise errors.QueueInUse(
-                f"{named(told)}; nothing was changed",
-                hint="stop its workers and drain or purge it first",
-            )
-        if found and reading == 0:
-            pause(door.staleness_seconds)
+    found = door.contents(destroyed) if destroyed else {}
+    _refuse_used({identity: seen for identity, seen in found.items() if seen.known}, destroyed)
+    if not found:
+        return
+    pause(door.staleness_seconds)
+    found = door.contents(destroyed)
+    if not all(seen.known for seen in found.values()):
+        # It may be gone meanwhile, which is another error.
+        _refuse_moved(planned, door)
+    _refuse_used(found, destroyed)
+
+
+def _refuse_used(found: Mapping[Identity, Contents], destroyed: Sequence[Resource]) -> None:
+    used = [(r.label, seen) for r in destroyed if (seen := found.get(r.identity)) and seen.in_use]
+    if not used:
+        return
+    raise errors.QueueInUse(
+        f"{named(tuple(f'{label}: {seen.told}' for label, seen in used))}; nothing was changed",
+        hint="stop its workers and drain or purge it first"
+        if all(seen.known for _, seen in used)
+        else "see whether its node runs and the broker's statistics are on, or use the other door (`--door`)",
+    )
 
 
 def _holders(planned: Plan, changes: Iterable[Change]) -> tuple[tuple[str, str], ...]:

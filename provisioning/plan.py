@@ -6,10 +6,12 @@ objects that have an identity, a rank and differences.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol, Self
+
+from provisioning.collection import collector_resting
 
 _ENCODE = json.JSONEncoder(sort_keys=True).encode
 #: kind and key; equal identities mean the same object
@@ -67,8 +69,10 @@ class Desired(Protocol):
     def owns(self, resource: Resource, /) -> bool:
         """Tell whether an object that is not declared may be pruned."""
 
-    def loss(self, change: "Change", actual: Mapping[Identity, Resource], /) -> "Loss | None":
-        """Return what ``change`` takes away, given what is there, or None."""
+    def losses(
+        self, changes: "Sequence[Change]", actual: Mapping[Identity, Resource], /
+    ) -> "Mapping[Identity, Loss]":
+        """Return what each of ``changes``, made in this order, takes away, given what is there."""
 
 
 class Action(StrEnum):
@@ -82,20 +86,36 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a queue holds, as far as the broker's statistics know."""
+    """What a queue holds, as far as the broker's statistics know; None is a number that they do not know.
 
-    messages: int
-    consumers: int
+    They know nothing of a queue whose node is down, of a new one for some seconds, and of none where they
+    are off.
+    """
+
+    messages: int | None
+    consumers: int | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, object]) -> Self:
+        """Return what a broker's row of a queue tells: a missing or an empty number is not zero."""
+        return cls(messages=_count(row.get("messages")), consumers=_count(row.get("consumers")))
+
+    @property
+    def known(self) -> bool:
+        """Whether the broker has told both numbers."""
+        return self.messages is not None and self.consumers is not None
 
     @property
     def in_use(self) -> bool:
-        """Whether deleting the queue would lose something or disturb somebody."""
-        return bool(self.messages or self.consumers)
+        """Whether deleting the queue would, or might, lose something or disturb somebody."""
+        return self.messages != 0 or self.consumers != 0
 
     @property
     def told(self) -> str:
         """The numbers in words."""
-        return f"{self.messages} messages and has {self.consumers} consumers"
+        if not self.known:
+            return "how much it holds is not known"
+        return f"holds {self.messages} messages and has {self.consumers} consumers"
 
 
 class Lost(StrEnum):
@@ -177,6 +197,8 @@ class Plan:
     losses: Mapping[Identity, Loss] = field(default_factory=dict)
     #: what the queues hold that the plan would delete, by identity
     contents: Mapping[Identity, Contents] = field(default_factory=dict)
+    #: what the broker does of itself along with a change, in words, by identity
+    besides: Mapping[Identity, str] = field(default_factory=dict)
     #: open connections whose rights the plan tightens
     connections: tuple[Connection, ...] = ()
 
@@ -192,6 +214,7 @@ class Plan:
         return tuple(c for c in self.connections if (c.user, c.vhost) == loss.holder)
 
 
+@collector_resting()
 def plan(desired: Desired, actual: Iterable[Resource], *, prune: bool = False) -> Plan:
     """Return what must change; objects that are not declared are deleted only with ``prune``."""
     wanted = {resource.identity: resource for resource in desired}
@@ -203,7 +226,6 @@ def plan(desired: Desired, actual: Iterable[Resource], *, prune: bool = False) -
     made = [change for i, r in wanted.items() if (change := _change(r, seen.get(i)))]
     deleted = [Change(action=Action.DELETE, before=r) for r in undeclared] if prune else []
     changes = _in_order(_with_implied(made + deleted, wanted=wanted, seen=seen))
-    losses = ((change.identity, desired.loss(change, seen)) for change in changes)
     return Plan(
         desired=desired,
         changes=changes,
@@ -211,8 +233,12 @@ def plan(desired: Desired, actual: Iterable[Resource], *, prune: bool = False) -
         prune=prune,
         fingerprint=_fingerprint(relevant),
         seen=relevant,
-        losses={identity: loss for identity, loss in losses if loss},
+        losses=desired.losses(changes, seen),
     )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _change(wanted: Resource, seen: Resource | None) -> Change | None:
@@ -260,8 +286,6 @@ def _ordered(resources: Mapping[Identity, Resource]) -> tuple[Resource, ...]:
 
 
 def _fingerprint(resources: Mapping[Identity, Resource]) -> str:
-    # One object after the other: all of them at once would be many thousand lists for the collector to visit.
-    digest = hashlib.sha256()
-    for identity in sorted(resources):
-        digest.update(_ENCODE([identity, resources[identity].facts()]).encode())
-    return digest.hexdigest()
+    # All at once, for an encoder is made anew at each call.
+    facts = [(identity, resources[identity].facts()) for identity in sorted(resources)]
+    return hashlib.sha256(_ENCODE(facts).encode()).hexdigest()

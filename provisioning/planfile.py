@@ -70,7 +70,7 @@ def load(text: str) -> SavedPlan:
             raise MalformedPlan(
                 f"a plan of format {found['format']} {found['format_version']},"
                 f" not of {FORMAT} {FORMAT_VERSION}",
-                hint="make a new one with this version: `fleet provision broker --check --out FILE`",
+                hint="make a new one with this version, with `--out FILE`",
             )
         return SavedPlan(
             door=str(found["door"]),
@@ -84,7 +84,7 @@ def load(text: str) -> SavedPlan:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MalformedPlan(
             f"not a plan: {type(error).__name__} {error}",
-            hint="make one with `fleet provision broker --check --out FILE`",
+            hint="make one with `--out FILE` where plans are shown",
         ) from error
 
 

@@ -17,14 +17,22 @@ SIGNS: Mapping[Action, str] = {
 }
 
 
-def text(plan: Plan, *, refusals: Mapping[Identity, str] | None = None, notes: Sequence[str] = ()) -> str:
+def text(
+    plan: Plan,
+    *,
+    refusals: Mapping[Identity, str] | None = None,
+    notes: Sequence[str] = (),
+    details: Mapping[Identity, Sequence[str]] | None = None,
+) -> str:
     """Return the plan as lines with ``+``, ``~``, ``!`` (replace) and ``-``.
 
-    ``refusals`` says what a door cannot do, ``notes`` what an operator should know.
+    ``refusals`` says what a door cannot do, ``notes`` what an operator should know, ``details`` has further
+    lines for a change.
     """
     lines: list[str] = []
     for change in plan.changes:
         lines.extend(_change_lines(change, plan, (refusals or {}).get(change.identity)))
+        lines.extend(f"    {printable(line)}" for line in (details or {}).get(change.identity, ()))
     if plan.undeclared:
         lines.append("not declared, left alone (--prune deletes them):")
         lines.extend(f"? {printable(resource.label)}" for resource in plan.undeclared)
@@ -68,6 +76,7 @@ def change_record(change: Change, plan: Plan, refusal: str | None = None) -> dic
         "loss": loss.reason if loss else None,
         "connections": [_connection_record(connection) for connection in plan.held_by(change)],
         "implied_by": change.implied_by,
+        "besides": plan.besides.get(change.identity),
         "messages": contents.messages if contents else None,
         "consumers": contents.consumers if contents else None,
         "refused": refusal,
@@ -81,17 +90,18 @@ def change_record(change: Change, plan: Plan, refusal: str | None = None) -> dic
     }
 
 
-def report_text(report: Report) -> str:
-    """Return what an apply did not do, and why; empty when it did everything and the state is as desired."""
+def report_text(report: Report, *, subject: str = "the broker") -> str:
+    """Return what an apply did not do, and why; empty when there is nothing to tell."""
     lines: list[str] = []
     if report.error is not None:
-        lines.append(printable(str(report.error)))
+        lines.extend(printable(line) for line in str(report.error).splitlines())
     lines.extend(f"failed:  {_change_title(change)}" for change in report.failed)
     lines.extend(f"skipped: {_change_title(change)}" for change in report.skipped)
     if report.left is None:
-        lines.append("the broker could not be observed afterwards: run again to see where it stands")
+        lines.append(f"{subject} could not be observed afterwards: run again to see where it stands")
     elif report.error is None:
         lines.extend(f"left:    {_change_title(change)}" for change in report.left)
+    lines.extend(f"note: {printable(note)}" for note in report.notes)
     if report.closed:
         lines.append(f"ended {_clients(report.closed)}")
     if report.holding:
@@ -116,7 +126,7 @@ def report_record(report: Report) -> dict[str, object]:
     }
 
 
-def outcome(report: Report, *, seconds: float) -> str:
+def outcome(report: Report, *, seconds: float, subject: str = "the broker") -> str:
     """Return one line: what was changed, in how long, and whether the state is now the desired one."""
     verbs = {
         Action.CREATE: "created",
@@ -125,9 +135,10 @@ def outcome(report: Report, *, seconds: float) -> str:
         Action.DELETE: "deleted",
     }
     counts = [(verb, sum(c.action is action for c in report.done)) for action, verb in verbs.items()]
-    told = ", ".join(f"{verb} {count}" for verb, count in counts if count) or "no changes"
+    nothing = "no changes" if report.converged or report.untouched else "nothing for certain"
+    told = ", ".join(f"{verb} {count}" for verb, count in counts if count) or nothing
     state = "as desired" if report.converged else "not yet as desired"
-    return f"{told} in {seconds:.1f} s: the broker is {state}"
+    return f"{told} in {seconds:.1f} s: {subject} is {state}"
 
 
 def printable(text: str) -> str:
@@ -139,9 +150,11 @@ def _change_lines(change: Change, plan: Plan, refusal: str | None) -> Iterator[s
     because = f"  (goes with {printable(change.implied_by)})" if change.implied_by else ""
     yield f"{SIGNS[change.action]} {printable(change.resource.label)}{because}"
     yield from _aligned(_rows(change))
+    if besides := plan.besides.get(change.identity):
+        yield f"    besides: {printable(besides)}"
     contents, loss = plan.contents.get(change.identity), plan.losses.get(change.identity)
     if contents is not None:
-        yield f"    holds {contents.told}"
+        yield f"    {contents.told}"
     if loss is not None:
         yield f"    loses {loss.what}: {printable(loss.reason)}"
     if held := plan.held_by(change):

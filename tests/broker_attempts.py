@@ -8,19 +8,7 @@ from functools import partial
 import amqp
 from amqp.exceptions import AccessRefused, AMQPNotImplementedError, ChannelError
 
-from provisioning.broker.operations import (
-    DIRECT_REPLY,
-    BindExchange,
-    BindQueue,
-    Consume,
-    DeclareExchange,
-    DeclareQueue,
-    DeleteExchange,
-    DeleteQueue,
-    Operation,
-    Publish,
-    Purge,
-)
+from provisioning.broker import operations as ask
 from tests.broker import BrokerNode
 
 Attempt = Callable[[amqp.Channel], object]
@@ -60,7 +48,7 @@ class Client:
             with suppress(ChannelError, OSError):
                 connection.close()
 
-    def may(self, operation: Operation) -> bool:
+    def may(self, operation: ask.Operation) -> bool:
         """Tell whether the broker lets the user do it; whatever else it complains of is no refusal."""
         answers = {self._lets(attempt) for attempt in attempts(operation)}
         assert len(answers) == 1, operation
@@ -78,31 +66,34 @@ class Client:
         return True
 
 
-def attempts(operation: Operation) -> Iterator[Attempt]:
+def attempts(operation: ask.Operation) -> Iterator[Attempt]:
     """Yield each way of asking the broker for it."""
-    if isinstance(operation, Publish | Consume | Purge):
+    if isinstance(operation, ask.Publish | ask.Consume | ask.Purge):
         return _of_messages(operation)
-    if isinstance(operation, BindQueue | BindExchange):
+    if isinstance(operation, ask.BindQueue | ask.BindExchange):
         return _of_bindings(operation)
-    assert isinstance(operation, DeclareQueue | DeclareExchange | DeleteQueue | DeleteExchange)
+    assert isinstance(
+        operation,
+        ask.DeclareQueue | ask.DeclareExchange | ask.DeleteQueue | ask.DeleteExchange,
+    )
     return _of_objects(operation)
 
 
-def _of_messages(operation: Publish | Consume | Purge) -> Iterator[Attempt]:
+def _of_messages(operation: ask.Publish | ask.Consume | ask.Purge) -> Iterator[Attempt]:
     match operation:
-        case Publish(exchange=exchange, key=key, copies=copies):
+        case ask.Publish(exchange=exchange, key=key, copies=copies):
             headers = {"application_headers": {"CC": list(copies)}} if copies else {}
             yield lambda c: c.basic_publish(amqp.Message("x", **headers), exchange=exchange, routing_key=key)
-        case Consume(queue=queue):
-            if queue != DIRECT_REPLY:
+        case ask.Consume(queue=queue):
+            if queue != ask.DIRECT_REPLY:
                 yield partial(amqp.Channel.basic_get, queue=queue, no_ack=True)
             yield partial(amqp.Channel.basic_consume, queue=queue, no_ack=True, callback=lambda _: None)
-        case Purge(queue=queue):
+        case ask.Purge(queue=queue):
             yield partial(amqp.Channel.queue_purge, queue=queue)
 
 
-def _of_bindings(operation: BindQueue | BindExchange) -> Iterator[Attempt]:
-    if isinstance(operation, BindQueue):
+def _of_bindings(operation: ask.BindQueue | ask.BindExchange) -> Iterator[Attempt]:
+    if isinstance(operation, ask.BindQueue):
         bound = {"queue": operation.queue, "exchange": operation.exchange, "routing_key": operation.key}
         yield partial(amqp.Channel.queue_bind, **bound)
         yield partial(amqp.Channel.queue_unbind, **bound)
@@ -113,20 +104,20 @@ def _of_bindings(operation: BindQueue | BindExchange) -> Iterator[Attempt]:
 
 
 def _of_objects(
-    operation: DeclareQueue | DeclareExchange | DeleteQueue | DeleteExchange,
+    operation: ask.DeclareQueue | ask.DeclareExchange | ask.DeleteQueue | ask.DeleteExchange,
 ) -> Iterator[Attempt]:
     match operation:
-        case DeclareQueue(queue=queue, passive=passive, dead_letter_exchange=dead):
+        case ask.DeclareQueue(queue=queue, passive=passive, dead_letter_exchange=dead):
             arguments = {} if dead is None else {"x-dead-letter-exchange": dead}
             options = {"durable": not passive and bool(queue), "exclusive": not queue, "arguments": arguments}
             yield lambda c: c.queue_declare(queue, passive=passive, auto_delete=False, **options)
-        case DeclareExchange(exchange=exchange, passive=passive, alternate_exchange=alternate):
+        case ask.DeclareExchange(exchange=exchange, passive=passive, alternate_exchange=alternate):
             arguments = {} if alternate is None else {"alternate-exchange": alternate}
             kind = TYPES.get(exchange, "topic")
             yield lambda c: c.exchange_declare(
                 exchange, kind, passive=passive, durable=True, auto_delete=False, arguments=arguments
             )
-        case DeleteQueue(queue=queue):
+        case ask.DeleteQueue(queue=queue):
             yield partial(amqp.Channel.queue_delete, queue=queue)
-        case DeleteExchange(exchange=exchange):
+        case ask.DeleteExchange(exchange=exchange):
             yield partial(amqp.Channel.exchange_delete, exchange=exchange)

@@ -43,6 +43,9 @@ class ModelDoor:
     def refusal(self, change: Change) -> str | None:
         return None
 
+    def besides(self, _change: Change) -> str | None:
+        return None
+
     def connections(self, holders: Collection[tuple[str, str]]) -> Sequence[Connection]:
         return [c for c in self.clients if (c.user, c.vhost) in holders]
 

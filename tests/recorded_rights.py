@@ -14,20 +14,7 @@ from typing import Any
 
 from amqp.serialization import loads
 
-from provisioning.broker import operations
-from provisioning.broker.operations import (
-    GENERATED_QUEUE,
-    BindExchange,
-    BindQueue,
-    Consume,
-    DeclareExchange,
-    DeclareQueue,
-    DeleteExchange,
-    DeleteQueue,
-    Operation,
-    Publish,
-    Purge,
-)
+from provisioning.broker import operations as ask
 
 FILE = Path(__file__).parent / "cases" / "rights" / "recorded.json"
 
@@ -37,34 +24,34 @@ _HEADER = 7
 _METHOD = 1
 _START_OK = (10, 11)
 #: method → types of its arguments (as py-amqp writes them), and the request that they make
-_METHODS: dict[tuple[int, int], tuple[str, Callable[..., Operation]]] = {
+_METHODS: dict[tuple[int, int], tuple[str, Callable[..., ask.Operation]]] = {
     (40, 10): (
         "BssbbbbbF",
         lambda _, name, kind, passive, *rest: _declared_exchange(name, passive, rest[-1]),
     ),
-    (40, 20): ("Bsbb", lambda _, name, *rest: DeleteExchange(exchange=name)),
+    (40, 20): ("Bsbb", lambda _, name, *rest: ask.DeleteExchange(exchange=name)),
     (40, 30): (
         "BsssbF",
-        lambda _, to, source, key, *rest: BindExchange(destination=to, source=source, key=key),
+        lambda _, to, source, key, *rest: ask.BindExchange(destination=to, source=source, key=key),
     ),
     (40, 40): (
         "BsssbF",
-        lambda _, to, source, key, *rest: BindExchange(destination=to, source=source, key=key),
+        lambda _, to, source, key, *rest: ask.BindExchange(destination=to, source=source, key=key),
     ),
     (50, 10): ("BsbbbbbF", lambda _, name, passive, *rest: _declared_queue(name, passive, rest[-1])),
     (50, 20): (
         "BsssbF",
-        lambda _, queue, source, key, *rest: BindQueue(queue=queue, exchange=source, key=key),
+        lambda _, queue, source, key, *rest: ask.BindQueue(queue=queue, exchange=source, key=key),
     ),
-    (50, 30): ("Bsb", lambda _, queue, *rest: Purge(queue=queue)),
-    (50, 40): ("Bsbbb", lambda _, queue, *rest: DeleteQueue(queue=queue)),
+    (50, 30): ("Bsb", lambda _, queue, *rest: ask.Purge(queue=queue)),
+    (50, 40): ("Bsbbb", lambda _, queue, *rest: ask.DeleteQueue(queue=queue)),
     (50, 50): (
         "BsssF",
-        lambda _, queue, source, key, *rest: BindQueue(queue=queue, exchange=source, key=key),
+        lambda _, queue, source, key, *rest: ask.BindQueue(queue=queue, exchange=source, key=key),
     ),
-    (60, 20): ("BssbbbbF", lambda _, queue, *rest: Consume(queue=queue)),
-    (60, 40): ("Bssbb", lambda _, name, key, *rest: Publish(exchange=name, key=key)),
-    (60, 70): ("Bsb", lambda _, queue, *rest: Consume(queue=queue)),
+    (60, 20): ("BssbbbbF", lambda _, queue, *rest: ask.Consume(queue=queue)),
+    (60, 40): ("Bssbb", lambda _, name, key, *rest: ask.Publish(exchange=name, key=key)),
+    (60, 70): ("Bsb", lambda _, queue, *rest: ask.Consume(queue=queue)),
 }
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ONE_UUID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -72,13 +59,13 @@ _DELAYED = re.compile(r"^([01]\.){28}")
 _ONE_SECOND = "0." * 27 + "1."
 
 
-def _declared_queue(name: str, passive: bool, arguments: dict[str, Any]) -> Operation:  # noqa: FBT001
+def _declared_queue(name: str, passive: bool, arguments: dict[str, Any]) -> ask.Operation:  # noqa: FBT001
     dead = arguments.get("x-dead-letter-exchange")
-    return DeclareQueue(queue=name, passive=passive, dead_letter_exchange=dead)
+    return ask.DeclareQueue(queue=name, passive=passive, dead_letter_exchange=dead)
 
 
-def _declared_exchange(name: str, passive: bool, arguments: dict[str, Any]) -> Operation:  # noqa: FBT001
-    return DeclareExchange(
+def _declared_exchange(name: str, passive: bool, arguments: dict[str, Any]) -> ask.Operation:  # noqa: FBT001
+    return ask.DeclareExchange(
         exchange=name, passive=passive, alternate_exchange=arguments.get("alternate-exchange")
     )
 
@@ -88,7 +75,7 @@ class Recording:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._heard: defaultdict[str, set[Operation]] = defaultdict(set)
+        self._heard: defaultdict[str, set[ask.Operation]] = defaultdict(set)
 
     def listener(self) -> Callable[[bytes], None]:
         """Return what takes the bytes of one connection's client."""
@@ -123,7 +110,7 @@ class Recording:
                 self._heard[user].add(make(*arguments))
         return user
 
-    def heard(self, named: dict[str, str]) -> dict[str, set[Operation]]:
+    def heard(self, named: dict[str, str]) -> dict[str, set[ask.Operation]]:
         """Return what was heard, with ``named`` (seen → written) for users and ``normal`` names."""
         with self._lock:
             return {
@@ -132,7 +119,7 @@ class Recording:
             }
 
 
-def _plain(operation: Operation, named: dict[str, str]) -> Operation:
+def _plain(operation: ask.Operation, named: dict[str, str]) -> ask.Operation:
     """Return ``operation`` without what differs from run to run: ids, delays, names of users."""
     made = {name: _plain_text(value, named) for name, value in asdict(operation).items()}  # type: ignore[call-overload]  # a dataclass
     return type(operation)(**made)
@@ -144,10 +131,10 @@ def _plain_text(value: object, named: dict[str, str]) -> object:
     text = _DELAYED.sub(_ONE_SECOND, _UUID.sub(_ONE_UUID, value))
     for seen, written in named.items():
         text = text.replace(f"@{seen}", f"@{written}")
-    return GENERATED_QUEUE if text.startswith("amq.gen-") else text
+    return ask.GENERATED_QUEUE if text.startswith("amq.gen-") else text
 
 
-def write(heard: dict[str, set[Operation]]) -> None:
+def write(heard: dict[str, set[ask.Operation]]) -> None:
     """Write the file."""
     rows = {user: sorted(map(_row, found)) for user, found in sorted(heard.items())}
     FILE.parent.mkdir(exist_ok=True)
@@ -157,25 +144,25 @@ def write(heard: dict[str, set[Operation]]) -> None:
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-def _row(operation: Operation) -> str:
+def _row(operation: ask.Operation) -> str:
     fields = {name: value for name, value in asdict(operation).items() if value not in (None, False, "", ())}  # type: ignore[call-overload]  # a dataclass
     return json.dumps({"ask": type(operation).__name__} | fields)
 
 
-def read() -> dict[str, set[Operation]]:
+def read() -> dict[str, set[ask.Operation]]:
     """Return what the file holds."""
     document = json.loads(FILE.read_text(encoding="utf-8"))
     return {user: set(map(_operation, rows)) for user, rows in document.items()}
 
 
-def _operation(row: dict[str, Any]) -> Operation:
+def _operation(row: dict[str, Any]) -> ask.Operation:
     fields = dict(row)
-    kind: type[Any] = getattr(operations, fields.pop("ask"))
-    defaults = {"exchange": ""} if kind is Publish else {"queue": ""} if kind is DeclareQueue else {}
-    made: Operation = kind(**(defaults | fields))
+    kind: type[Any] = getattr(ask, fields.pop("ask"))
+    defaults = {"exchange": ""} if kind is ask.Publish else {"queue": ""} if kind is ask.DeclareQueue else {}
+    made: ask.Operation = kind(**(defaults | fields))
     return made
 
 
-def told(found: Iterable[Operation]) -> list[str]:
+def told(found: Iterable[ask.Operation]) -> list[str]:
     """Return operations as the file writes them, for messages of tests."""
     return sorted(map(_row, found))

@@ -76,8 +76,9 @@ def skipped_without_packages() -> Iterator[None]:
 
 def clean_environ() -> dict[str, str]:
     """Return the environment for a subprocess: what programs need, and no variable of a fleet."""
-    kept = ("PATH", "HOME", "LANG", "XDG_CACHE_HOME", "FLEET_CACHE")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONDONTWRITEBYTECODE": "1"}
+    kept = ("PATH", "HOME", "LANG", "XDG_CACHE_HOME", "FLEET_CACHE", "PYTHONPYCACHEPREFIX")
+    environ = {name: os.environ[name] for name in kept if name in os.environ}
+    return environ if "PYTHONPYCACHEPREFIX" in environ else environ | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def ready_urls(file: Path, *, host: str, worker: str | None = None) -> list[str]:

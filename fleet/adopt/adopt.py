@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from fleet.adopt import celery
 from fleet.adopt.file import Draft, to_supply, write_file, write_secrets
-from fleet.adopt.hashes import write_hash
+from fleet.adopt.hashes import read_hash, write_hash
 from fleet.adopt.queues import find_queues
 from fleet.adopt.unmanaged import Unmanaged, unmanaged
 from fleet.adopt.users import (
@@ -19,6 +19,7 @@ from fleet.adopt.users import (
     is_administrator,
     is_worker,
     may_do_everything,
+    users_of_hosts,
 )
 from fleet.config.parse import parse
 from fleet.errors import ConfigError, UsageError
@@ -126,9 +127,21 @@ def _draft(state: State, version: tuple[int, ...], wish: Wish) -> Draft:
     draft = replace(draft, queues=queues)
     fleet = _parse(write_file(draft), wish)
     people = candidates(state, wish.vhost, provisioner=wish.management_user)
+    _refuse_per_host(users_of_hosts(people, hosts), wish)
     user, is_open = _main_user(fleet, state, people, wish)
     others = (find_role(fleet, state, name) for name in people if name != user)
     return replace(draft, user=user, is_open=is_open, users=tuple(found for found in others if found))
+
+
+def _refuse_per_host(users: Sequence[str], wish: Wish) -> None:
+    if users:
+        raise UsageError(
+            f'vhost `{wish.vhost}` is that of a fleet with `profile = "per-host"`, whose hosts have users of'
+            f" their own (`{users[0]}`, `{users[0]}_send`): a fleet file keeps no hash of a host's password,"
+            " so it cannot be adopted without changing them",
+            hint="write the fleet file by hand with that profile and `host_password`: `fleet init`, then"
+            " `fleet provision broker --check` until it shows no change",
+        )
 
 
 def _celery_draft(state: State, wish: Wish) -> Draft:
@@ -187,7 +200,10 @@ def _main_user(fleet: Fleet, state: State, people: Sequence[str], wish: Wish) ->
 def _hashes(state: State, users: Sequence[str]) -> Mapping[str, PasswordHash]:
     stored = {user.name: user.password for user in state.users}
     found = ((name, stored.get(name)) for name in users)
-    return {name: kept for name, kept in found if isinstance(kept, PasswordHash)}
+    # The definitions may be a file that somebody else wrote, and a shell reads what is made of them.
+    return {
+        name: read_hash(write_hash(kept), user=name) for name, kept in found if isinstance(kept, PasswordHash)
+    }
 
 
 def _parse(text: str, wish: Wish) -> Fleet:

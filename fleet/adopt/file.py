@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from types import MappingProxyType
 from fleet.adopt.queues import FoundQueue
 from fleet.adopt.users import FoundUser
 from fleet.routes import default_tasks
+from provisioning.render import printable
 
 #: where the passwords are looked for that the broker cannot tell
 MAIN_VARIABLE = "FLEET_BROKER_PASSWORD"
@@ -74,7 +76,7 @@ def write_secrets(draft: Draft, hashes: Mapping[str, str]) -> str:
     """Return the text of the file with the hashes, which a shell and systemd's ``EnvironmentFile=`` read."""
     lines = [
         "# Hashes of the broker's passwords, as secret as the passwords. `set -a; . ./THIS_FILE; set +a`",
-        *(f"{hash_variable(draft.variable(user))}={value}" for user, value in hashes.items()),
+        *(f"{hash_variable(draft.variable(user))}={shlex.quote(value)}" for user, value in hashes.items()),
         "# To be supplied: the passwords themselves, for workers, senders and provisioning.",
         *(f"#{name}=" for name in to_supply(draft)),
     ]
@@ -93,7 +95,7 @@ def quoted(text: str) -> str:
 
 
 def _parts(draft: Draft) -> Iterator[str]:
-    yield _HEAD.format(source=_one_line(draft.source), secrets=_one_line(draft.secrets))
+    yield _HEAD.format(source=printable(draft.source), secrets=printable(draft.secrets))
     yield from _broker(draft)
     yield "\n# --- Hosts -------\n"
     for host in draft.hosts:
@@ -106,11 +108,11 @@ def _parts(draft: Draft) -> Iterator[str]:
         yield from _workers(draft.queues)
     if draft.suggested:
         yield "\n# --- Queues of plain Celery, which stay as they are. To move their tasks here: ---\n"
-        for name in map(_one_line, draft.suggested):
+        for name in map(printable, draft.suggested):
             yield f'# [queues.{name}]\n# tasks = ["{name}.tasks.*"]   # what runs from `{name}` now\n'
     if draft.notes:
         yield "\n# --- Not managed by this file, and left alone ---\n"
-        yield from (f"# {_one_line(note)}\n" for note in draft.notes)
+        yield from (f"# {printable(note)}\n" for note in draft.notes)
 
 
 def _broker(draft: Draft) -> Iterator[str]:
@@ -189,7 +191,3 @@ def _list(texts: Iterable[str]) -> str:
 
 def _boolean(value: bool) -> str:  # noqa: FBT001 - the value itself
     return "true" if value else "false"
-
-
-def _one_line(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)

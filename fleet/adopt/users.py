@@ -4,7 +4,7 @@ A role is recognised by its rights: they are what provisioning would give to it,
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from fleet import roles
@@ -12,7 +12,7 @@ from fleet.adopt.names import listed
 from fleet.config.values import NAME_PATTERN
 from fleet.model import BrokerUser, Fleet, SecretRef
 from fleet.routes import JOURNAL_EXCHANGE, TASK_EXCHANGE, broker_queues
-from fleet.topology import mark_of
+from fleet.topology import MONITORING, mark_of
 from provisioning.broker.state import DEFAULT_USER, State
 
 ADMINISTRATOR = "administrator"
@@ -46,6 +46,15 @@ def candidates(state: State, vhost: str, *, provisioner: str | None) -> tuple[st
     return tuple(sorted(names - {DEFAULT_USER, provisioner}, key=lambda name: (not marks[name], name)))
 
 
+def users_of_hosts(people: Collection[str], hosts: Collection[str]) -> tuple[str, ...]:
+    """Return the users that consume for one host each (profile ``per-host``): they come in pairs."""
+    return tuple(
+        name
+        for name in people
+        if f"{name}_send" in people and any(name.endswith(f"-{host}") for host in hosts)
+    )
+
+
 def is_worker(fleet: Fleet, state: State, user: str) -> bool:
     """Tell whether ``user`` has a worker's rights in ``fleet``."""
     return grant_of(state, fleet.broker.vhost, user) == _normal(roles.worker(fleet, user))
@@ -76,6 +85,8 @@ def find_role(fleet: Fleet, state: State, user: str) -> FoundUser | None:
 def _possible(fleet: Fleet, state: State, user: str) -> Iterator[FoundUser]:
     yield FoundUser(name=user, role=roles.OBSERVER)
     yield FoundUser(name=user, role=roles.OPERATOR)
+    if any(found.name == user and MONITORING in found.tags for found in state.users):
+        yield FoundUser(name=user, role=roles.MONITOR)
     yield FoundUser(name=user, role=roles.PUBLISHER)
     keys = {
         key

@@ -86,6 +86,8 @@ class Copy:
     keep_replaced_in: str | None = None
     #: count, and change nothing
     dry_run: bool = False
+    #: set owners though not root
+    as_super: bool = False
     #: report progress on stdout
     progress: bool = False
 
@@ -120,6 +122,7 @@ def argv(copy: Copy, *, program: str) -> tuple[str, ...]:
     flags = [program, *_ATTRIBUTES, *_OUTPUT]
     flags.append("--info=progress2,name0,stats2" if copy.progress else "--info=name0,stats2")
     flags.extend(f"--link-dest={path}" for path in copy.link_dests[:MAX_LINK_DESTS])
+    flags += ["--super"] * copy.as_super
     if copy.exclude_file is not None:
         flags += ["--from0", f"--exclude-from={copy.exclude_file}"]
     if copy.one_file_system:

@@ -5,9 +5,9 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from fleet.backup import rsync
+from fleet.backup import owners, rsync
 from fleet.backup.child import run_child
 from fleet.backup.failure import BackupFailed
 
@@ -68,7 +68,7 @@ def transfer(
     """Perform ``copy``; whatever interrupts this call ends rsync first."""
     heard = _Transcript(on_progress=on_progress)
     exit_code = run_child(
-        rsync.argv(copy, program=program.path),
+        rsync.argv(replace(copy, as_super=owners.must_say_so()), program=program.path),
         environ=rsync.ENVIRON,
         on_stdout=heard.stdout,
         on_stderr=heard.stderr,

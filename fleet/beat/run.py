@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from fleet.beat.scheduler import LONGEST_PAUSE_SECONDS, Scheduler
@@ -19,6 +19,7 @@ from fleet.metrics.server import MetricsServer
 from fleet.model import Fleet
 from fleet.publish import Publisher
 from fleet.publish.channel import IDLE_SECONDS
+from fleet.worker.notify import Notifier
 
 METRICS_PORT = 9539
 #: a scheduler that has not looked for this long hangs; sends to many hosts may take their time
@@ -34,6 +35,8 @@ class BeatOptions:
     #: 0 serves no metrics
     metrics_port: int = METRICS_PORT
     metrics_address: str = "0.0.0.0"  # noqa: S104 - Prometheus scrapes from another host
+    #: the service manager that started it, if any
+    notifier: Notifier = field(default_factory=lambda: Notifier(None))
 
 
 class BeatHealth:
@@ -77,7 +80,8 @@ def run_beat(fleet: Fleet, options: BeatOptions, *, environ: Mapping[str, str]) 
             server.start()
             stack.callback(server.close)
         _log.info("beat sends %d entries", len(fleet.schedule), extra={"event": "beat_ready"})
-        _work(scheduler, publisher, stop)
+        _work(scheduler, publisher, stop, options.notifier)
+        options.notifier.stopping(now=time.monotonic())
         _log.info("beat stops", extra={"event": "beat_stopped"})
 
 
@@ -89,13 +93,22 @@ def _first_look_at_broker(publisher: Publisher) -> None:
         _log.warning("%s; beat goes on trying", error.message, extra={"event": "broker_away"})
 
 
-def _work(scheduler: Scheduler, publisher: Publisher, stop: StopSignal) -> None:
+def _work(scheduler: Scheduler, publisher: Publisher, stop: StopSignal, notifier: Notifier) -> None:
     while not stop.is_set:
         pause = scheduler.step()
+        _report(scheduler, notifier)
         if pause > IDLE_SECONDS:
             # Nobody answers the broker's heartbeats while beat sleeps.
             publisher.close()
-        stop.wait(pause)
+        stop.wait(min(pause, notifier.pause_seconds or pause))
+
+
+def _report(scheduler: Scheduler, notifier: Notifier) -> None:
+    now, trouble = time.monotonic(), scheduler.trouble
+    text = f"trouble: {trouble}" if trouble else "sends the schedule"
+    notifier.ready(text, now=now)
+    notifier.status(text, now=now)
+    notifier.alive(now=now)
 
 
 def _metrics_server(fleet: Fleet, scheduler: Scheduler, options: BeatOptions) -> MetricsServer:

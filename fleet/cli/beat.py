@@ -47,16 +47,17 @@ def beat(invocation: Invocation, *, metrics_port: int, metrics_address: str, log
     run: what became due meanwhile is sent once if it is late by no more than the entry's `grace`.
     """
     from fleet.beat.run import BeatOptions, run_beat
+    from fleet.worker.notify import of_this_process
 
     _log_to_stderr(loglevel)
-    options = BeatOptions(metrics_port=metrics_port, metrics_address=metrics_address)
+    options = BeatOptions(
+        metrics_port=metrics_port, metrics_address=metrics_address, notifier=of_this_process()
+    )
     run_beat(invocation.load(), options, environ=invocation.environ())
 
 
 def _log_to_stderr(level: str) -> None:
     # Here, so that `fleet beat --help` does not wait for Celery.
-    from fleet.worker.logs import KeyValueFormatter
+    from fleet.worker.logs import stderr_handler
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(KeyValueFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.basicConfig(level=level.upper(), handlers=[stderr_handler()])

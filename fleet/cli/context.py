@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,12 @@ class Invocation:
         from fleet.fleetfile import read
 
         return read(self.path, plaintext_secrets=self.plaintext_secrets)
+
+    def load_meanwhile(self) -> Callable[[], "Fleet"]:
+        """Begin to read the fleet file beside what is imported next; return what gives it like ``load``."""
+        from fleet.fleetfile import read_meanwhile
+
+        return read_meanwhile(self.path, plaintext_secrets=self.plaintext_secrets)
 
     def environ(self) -> Mapping[str, str]:
         """Return the environment in which secrets are looked up."""
@@ -71,7 +77,17 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def say(message: str) -> None:
     """Tell the operator something on stderr."""
-    click.echo(message, err=True)
+    click.echo(shown(message), err=True)
+
+
+def shown(message: str) -> str:
+    """Return ``message`` with everything but its line ends escaped that could move a terminal's cursor.
+
+    Names of queues and users come from the broker, where somebody else may have chosen them.
+    """
+    from provisioning.render import printable
+
+    return "\n".join(map(printable, message.split("\n")))
 
 
 def _plain(record: object) -> Any:

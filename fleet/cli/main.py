@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "init": ("fleet.cli.init", "Write a commented fleet file to start from"),
         "config": ("fleet.cli.config", "Check and show the fleet file"),
         "provision": ("fleet.cli.provision", "Make the broker match the fleet file"),
+        "hosts": ("fleet.cli.hosts", "Reach the hosts: trust, list, facts, check"),
         "permissions": ("fleet.cli.permissions", "Say what a broker user may do"),
         "doctor": ("fleet.cli.doctor", "Look for what is wrong, without changing anything"),
         "worker": ("fleet.cli.worker", "Run a worker of this host"),
@@ -136,16 +137,18 @@ def main() -> NoReturn:
 
 def _report(error: Exception, *, debug: bool) -> int:
     """Print ``error`` for an operator and return its exit code."""
+    from fleet.cli.context import say
+
     if debug:
         import traceback
 
         traceback.print_exception(error)
     message = str(error) or type(error).__name__
     known = hasattr(type(error), "exit_code")
-    click.echo(f"error: {message}" if known else f"error: {type(error).__name__}: {message}", err=True)
+    say(f"error: {message}" if known else f"error: {type(error).__name__}: {message}")
     hint = getattr(error, "hint", None)
     if known and hint:
-        click.echo(f"\nhint: {hint}", err=True)
+        say(f"\nhint: {hint}")
     if not known:
         click.echo("\nhint: this is a fault in fleet; run again with `--debug` for the traceback", err=True)
     return int(getattr(type(error), "exit_code", 1))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fleet.cli.context import Invocation, emit_json, json_option, pass_invocation
+from fleet.cli.context import Invocation, emit_json, json_option, pass_invocation, shown
 
 if TYPE_CHECKING:
     from fleet.model import Fleet
@@ -104,7 +104,7 @@ def simulate(
         asked = {"user": user, "vhost": fleet.broker.vhost, "right": right, "name": name, "key": key}
         emit_json(asked | {"source": seen.source, "allowed": verdict.allowed, "reason": verdict.reason})
     else:
-        click.echo(f"{'allowed' if verdict.allowed else 'refused'}: {verdict.reason}")
+        click.echo(shown(f"{'allowed' if verdict.allowed else 'refused'}: {verdict.reason}"))
     if not verdict.allowed:
         click.get_current_context().exit(REFUSED)
 
@@ -140,8 +140,10 @@ def _record(found: "Explanation", seen: "Seen") -> dict[str, object]:
 
 
 def _told(found: "Explanation") -> str:
+    from provisioning.render import printable
+
     tags = f", tags {', '.join(found.tags)}" if found.tags else ""
-    lines = [f"{found.user} in vhost {found.vhost}{tags}"]
+    lines = [printable(f"{found.user} in vhost {found.vhost}{tags}")]
     if found.permission is None:
         lines.append("has no permission there, so it cannot open the vhost")
     for heading, abilities in (("can", found.can), ("cannot", found.cannot)):
@@ -152,5 +154,7 @@ def _told(found: "Explanation") -> str:
 
 
 def _line(ability: "Ability", *, marked: bool) -> str:
-    names = f": {', '.join(ability.names)}" if ability.names else ""
+    from provisioning.render import printable
+
+    names = f": {printable(', '.join(ability.names))}" if ability.names else ""
     return f"  {'!' if marked else ' '} {ability.words}{names}"

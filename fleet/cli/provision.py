@@ -1,4 +1,4 @@
-"""`fleet provision`: make the broker match the fleet file."""
+"""`fleet provision`: make the broker and the hosts match the fleet file."""
 
 import time
 from pathlib import Path
@@ -8,6 +8,7 @@ import click
 from fleet.cli.adopt import adopt
 from fleet.cli.context import Invocation, emit_json, json_option, pass_invocation, say
 from fleet.cli.provision_apply import carry_out, close_option, destructive_option, record, show, yes_option
+from fleet.cli.provision_hosts import hosts
 from fleet.cli.provision_plan import apply, write_plan
 from fleet.cli.provision_script import write_script
 from fleet.errors import ProblemsFound, UsageError
@@ -32,11 +33,12 @@ examples:
 
 @click.group(epilog="Start with `fleet provision broker --check`.")
 def provision() -> None:
-    """Make the broker match the fleet file."""
+    """Make the broker and the hosts match the fleet file."""
 
 
 provision.add_command(apply)
 provision.add_command(adopt)
+provision.add_command(hosts)
 
 
 @provision.command(epilog=EXAMPLES)

@@ -35,13 +35,18 @@ close_option = click.option(
 
 def show(planned: BrokerPlan, *, to_stderr: bool) -> None:
     """Print the plan for an operator."""
-    told = render.text(planned.plan, refusals=planned.refusals)
+    told = render.text(planned.plan, refusals=planned.refusals, notes=planned.notes)
     if not told:
         return
+    click.echo(paint(told, to_stderr=to_stderr), err=to_stderr)
+
+
+def paint(told: str, *, to_stderr: bool) -> str:
+    """Return the lines of a plan with colours, if they go to a terminal that may have them."""
     stream = sys.stderr if to_stderr else sys.stdout
-    if stream.isatty() and not os.environ.get("NO_COLOR"):
-        told = "\n".join(click.style(line, fg=COLOURS.get(line[:1])) for line in told.splitlines())
-    click.echo(told, err=to_stderr)
+    if not stream.isatty() or os.environ.get("NO_COLOR"):
+        return told
+    return "\n".join(click.style(line, fg=COLOURS.get(line.lstrip()[:1])) for line in told.splitlines())
 
 
 def record(planned: BrokerPlan) -> dict[str, object]:
@@ -49,7 +54,7 @@ def record(planned: BrokerPlan) -> dict[str, object]:
     return {
         "door": str(planned.door_name),
         "broker_version": version_text(planned),
-        **render.record(planned.plan, refusals=planned.refusals),
+        **render.record(planned.plan, refusals=planned.refusals, notes=planned.notes),
     }
 
 
@@ -67,7 +72,7 @@ def carry_out(
     Raises PartlyDone or FleetError when the broker is not as desired afterwards.
     """
     if planned.plan.changes and not yes:
-        _ask(planned)
+        ask(f"make these {len(planned.plan.changes)} changes?", pending=render.summary(planned.plan))
     report = apply_plan(planned, allow_destructive=allow_destructive, close_connections=close_connections)
     if as_json:
         emit_json({**record(planned), "report": render.report_record(report)})
@@ -77,13 +82,14 @@ def carry_out(
     _raise_unless_converged(report)
 
 
-def _ask(planned: BrokerPlan) -> None:
+def ask(question: str, *, pending: str) -> None:
+    """Return when the operator confirms. Raises UsageError without a terminal, FleetError for a no."""
     if not sys.stdin.isatty():
         raise UsageError(
-            f"stdin is no terminal to ask on; {render.summary(planned.plan)}; nothing was changed",
+            f"stdin is no terminal to ask on; {pending}; nothing was changed",
             hint="add `--yes` to change without a question, or `--check` to only look",
         )
-    if not click.confirm(f"make these {len(planned.plan.changes)} changes?", err=True):
+    if not click.confirm(question, err=True):
         raise FleetError("not confirmed; nothing was changed")
 
 
@@ -91,6 +97,7 @@ def _raise_unless_converged(report: Report) -> None:
     if report.converged:
         return
     hint = "see the reason above; `fleet provision broker` goes on from where it stopped"
-    if report.done:
-        raise PartlyDone("the broker was changed, but is not as desired", hint=hint)
-    raise FleetError("nothing was changed, and the broker is not as desired", hint=hint)
+    if report.untouched:
+        raise FleetError("nothing was changed, and the broker is not as desired", hint=hint)
+    changed = "was changed, but" if report.done else "may have been changed, and"
+    raise PartlyDone(f"the broker {changed} is not as desired", hint=hint)

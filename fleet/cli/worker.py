@@ -97,10 +97,13 @@ def worker(
     Then, or at a second signal, or at SIGQUIT, what runs is stopped and delivered again; one signal more ends
     it at once. A broker that goes away later is waited for without a limit.
     """
+    load = invocation.load_meanwhile() if name else invocation.load
     from fleet.worker.context import worker_context
+    from fleet.worker.notify import of_this_process
     from fleet.worker.run import WorkerOptions, run_worker
 
-    fleet = invocation.load()
+    notifier = of_this_process()
+    fleet = load()
     here = host or this_host(tuple(each.name for each in fleet.hosts))
     if name is None:
         ctx.exit(_run_all(fleet, invocation, ctx.params | {"host": here}))
@@ -111,6 +114,7 @@ def worker(
         metrics=not no_metrics,
         wait_seconds=wait_for_broker,
         watchdog_seconds=watchdog,
+        notifier=notifier,
     )
     ctx.exit(run_worker(context, options))
 

@@ -7,7 +7,15 @@ from types import MappingProxyType
 from fleet.config.broker import broker
 from fleet.config.locate import Path
 from fleet.config.problems import Problems
-from fleet.config.schema import BackupTable, FleetFile, HostTable, QueueTable, ScheduleTable, WorkerTable
+from fleet.config.schema import (
+    BackupTable,
+    FleetFile,
+    HostTable,
+    QueueTable,
+    ScheduleTable,
+    SshTable,
+    WorkerTable,
+)
 from fleet.config.secret import Secrets
 from fleet.model import (
     BACKUP_TASK,
@@ -22,6 +30,7 @@ from fleet.model import (
     ScheduleEntry,
     SendGrid,
     Smtp,
+    Ssh,
     UrlCheck,
     UserTasks,
     Worker,
@@ -56,6 +65,7 @@ def convert(file: FleetFile, *, source: str, secrets: Secrets, problems: Problem
         ),
         schedule=tuple(_entry(name, table, file) for name, table in file.schedule.items()),
         user_tasks=UserTasks(imports=tuple(file.tasks.imports), routes=tuple(file.tasks.routes.items())),
+        ssh=_ssh(file.ssh, source),
         source=source,
     )
 
@@ -71,7 +81,28 @@ def _host(name: str, table: HostTable, file: FleetFile, secrets: Secrets) -> Hos
         address=table.address or name,
         labels=tuple(table.labels),
         password=secrets.optional(password, path),
+        ssh_user=table.ssh_user,
+        ssh_port=table.ssh_port,
+        jump=table.jump,
     )
+
+
+def _ssh(table: SshTable, source: str) -> Ssh:
+    return Ssh(
+        user=table.user,
+        port=table.port,
+        key=_beside(source, table.key) if table.key else None,
+        jump=table.jump,
+        known_hosts=_beside(source, table.known_hosts),
+        connect_timeout_seconds=table.connect_timeout,
+        parallel=table.parallel,
+        deadline_seconds=table.deadline,
+    )
+
+
+def _beside(source: str, path: str) -> str:
+    """Return ``path``; a relative one means one beside the fleet file."""
+    return path if path.startswith("~") else str(PurePosixPath(source).parent / path)
 
 
 def _queues(file: FleetFile) -> tuple[Queue, ...]:

@@ -48,7 +48,7 @@ def settings(fleet: Fleet, text: str) -> tuple[Setting, ...]:
     lines = locate(text)
     makers = _makers(FleetFile.model_validate(tomllib.loads(text)))
     found = []
-    for path, value in _settings(fleet):
+    for path, value in values(fleet):
         line = lines.get(path) or lines.get(makers.get(path, ()))
         origin = f"{fleet.source}:{line}" if line else "default"
         found.append(Setting(key=dotted(path), value=value, origin=origin))
@@ -75,7 +75,8 @@ def _makers(file: FleetFile) -> Mapping[Path, Path]:
     return made
 
 
-def _settings(fleet: Fleet) -> Iterator[tuple[Path, object]]:
+def values(fleet: Fleet) -> Iterator[tuple[Path, object]]:
+    """Yield every key and its value as JSON can carry it; written as a fleet file, they declare ``fleet``."""
     for name in _FLEET_TABLE:
         yield ("fleet", name), getattr(fleet, name)
     yield ("broker", "nodes"), [_url(node, fleet.broker.kind) for node in fleet.broker.nodes]

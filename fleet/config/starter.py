@@ -46,6 +46,11 @@ labels = ["web"]
 address = "10.0.0.12"
 labels = ["db"]
 
+# [ssh]                           # how `fleet hosts` reaches them; what is left out is as ~/.ssh/config says
+# user = "admin"                  # root, or a user who may become root with sudo
+# key = "~/.ssh/fleet"
+# jump = "admin@bastion.example.org"
+
 # --- Queues and workers ---------------------------------------------------------------------------
 # Every fleet has the queues `backup` (one per host, long tasks), `email` and `default`, and on each host the
 # workers `backup` and `shared`. Declare your own to change that:

@@ -9,7 +9,9 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from provisioning.hosts.route import parse_jumps
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"([0-9]{1,9})\s*([smhd])")
@@ -24,6 +26,7 @@ NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
 HOST_NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
 _PATH = r"^/[^\x00-\x1f]*$"
 _LINE = r"^[^\x00-\x1f]+$"
+LOGIN_PATTERN = r"^[A-Za-z_][A-Za-z0-9._-]{0,31}$"
 WORD_PATTERN = r"^[^\x00-\x20]+$"
 
 
@@ -89,6 +92,11 @@ def _address(value: str) -> str:
         ip_address(value)
     except ValueError:
         return _matching(HOST_NAME_PATTERN, "a DNS name or an IP address")(value)
+    return value
+
+
+def _jumps(value: str) -> str:
+    parse_jumps(value)
     return value
 
 
@@ -169,3 +177,12 @@ HostPattern = Annotated[
     AfterValidator(_matching(WORD_PATTERN, "text without blanks")),
     _text(WORD_PATTERN, kind="host pattern"),
 ]
+#: who logs in to a host
+LoginName = Annotated[
+    str,
+    AfterValidator(_matching(LOGIN_PATTERN, "a user's name (letters, digits, `-`, `_` and `.`)")),
+    _text(LOGIN_PATTERN, kind="user"),
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+#: hosts to go through, as for `ssh -J`
+JumpHosts = Annotated[str, AfterValidator(_jumps), _text(WORD_PATTERN, kind="jump hosts")]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from fleet.doctor.facts import Facts
-from fleet.doctor.finding import Check, Verdict, fail, ok, warn
+from fleet.doctor.finding import Check, Verdict, fail, ok, unknown, warn
 
 #: an end that is nearer than this is said
 SOON_DAYS = 30
@@ -26,9 +26,15 @@ def _certificates(facts: Facts) -> Iterator[Verdict]:
         if verdict is not None:
             sound = False
             yield verdict
+    hidden = [e.address for e in facts.endpoints if e.tls and e.certificate_end is None]
+    if hidden:
+        yield unknown(
+            f"no certificate was seen of {', '.join(f'`{address}`' for address in hidden)}",
+            "see `addresses` for why it does not answer",
+        )
     if sound and ends:
         yield ok(f"the first of {len(ends)} ends on {min(end for _, end in ends):%Y-%m-%d}")
-    elif not ends and not facts.certificate_files:
+    elif not ends and not hidden and not facts.certificate_files:
         yield ok("no TLS in use")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from fleet.doctor.facts import NodeFact, QueueFact, Settings
 from fleet.doctor.management import queue_fact
-from fleet.doctor.unseen import Unseen
+from fleet.doctor.unseen import Unseen, unseen_otherwise
+from provisioning.broker.rabbitmqctl import LOCALE, printed
 
 TIMEOUT_SECONDS = 60
 
@@ -17,46 +18,50 @@ class CommandView:
 
     def __init__(self, argv: Sequence[str], *, environ: Mapping[str, str]) -> None:
         self._argv = (*argv, "--silent", "--timeout", str(TIMEOUT_SECONDS), "--formatter", "json")
-        self._environ = dict(environ)
+        self._environ = {**environ, "LC_ALL": LOCALE}
 
     def __repr__(self) -> str:
         return f"CommandView({self._argv!r})"
 
     def nodes(self) -> tuple[NodeFact, ...]:
         """Return the members of the cluster. Raises Unseen."""
-        status = self._json("cluster_status")
-        in_memory = status.get("ram_nodes") or []
-        return tuple(
-            NodeFact(
-                name=name,
-                is_running=name in status["running_nodes"],
-                alarms=tuple(_alarms(status.get("alarms") or [], name)),
-                partitions=tuple((status.get("partitions") or {}).get(name, ())),
-                keeps_on_disk=name not in in_memory,
+        with unseen_otherwise("`rabbitmqctl cluster_status`"):
+            status = self._json("cluster_status")
+            in_memory = status.get("ram_nodes") or []
+            return tuple(
+                NodeFact(
+                    name=name,
+                    is_running=name in status["running_nodes"],
+                    alarms=tuple(_alarms(status.get("alarms") or [], name)),
+                    partitions=tuple((status.get("partitions") or {}).get(name, ())),
+                    keeps_on_disk=name not in in_memory,
+                )
+                for name in (*status["disk_nodes"], *in_memory)
             )
-            for name in (*status["disk_nodes"], *in_memory)
-        )
 
     def queues(self, vhost: str) -> tuple[QueueFact, ...]:
         """Return the queues of ``vhost``. Raises Unseen."""
         columns = ("name", "type", "durable", "exclusive", "members", "online")
-        return tuple(map(queue_fact, self._json("list_queues", f"--vhost={vhost}", *columns)))
+        with unseen_otherwise("`rabbitmqctl list_queues`"):
+            return tuple(map(queue_fact, self._json("list_queues", f"--vhost={vhost}", *columns)))
 
     def global_prefetch_channels(self, vhost: str) -> int:
         """Return how many channels of ``vhost`` have one prefetch for all their consumers. Raises Unseen."""
-        rows = self._json("list_channels", "vhost", "global_prefetch_count")
-        return sum(1 for row in rows if row["vhost"] == vhost and row["global_prefetch_count"])
+        with unseen_otherwise("`rabbitmqctl list_channels`"):
+            rows = self._json("list_channels", "vhost", "global_prefetch_count")
+            return sum(1 for row in rows if row["vhost"] == vhost and row["global_prefetch_count"])
 
     def settings(self) -> Settings:
         """Return what the node's configuration says. Raises Unseen."""
         # Of all that is shown here, passwords included, only these two are kept.
-        rabbit = self._json("environment").get("rabbit", {})
-        timeout = rabbit.get("consumer_timeout")
-        users = rabbit.get("loopback_users") or ()
-        return Settings(
-            consumer_timeout_seconds=timeout / 1000 if isinstance(timeout, int) and timeout else None,
-            loopback_users=tuple(map(str, users)),
-        )
+        with unseen_otherwise("`rabbitmqctl environment`"):
+            rabbit = self._json("environment").get("rabbit", {})
+            timeout = rabbit.get("consumer_timeout")
+            users = rabbit.get("loopback_users") or ()
+            return Settings(
+                consumer_timeout_seconds=timeout / 1000 if isinstance(timeout, int) and timeout else None,
+                loopback_users=tuple(map(str, users)),
+            )
 
     def _json(self, *arguments: str) -> Any:
         try:
@@ -64,7 +69,6 @@ class CommandView:
                 (*self._argv, *arguments),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                encoding="utf-8",
                 env=self._environ,
                 timeout=TIMEOUT_SECONDS + 10,
                 check=False,
@@ -76,7 +80,7 @@ class CommandView:
         if done.returncode:
             raise Unseen(f"`rabbitmqctl {arguments[0]}` failed with exit code {done.returncode}")
         try:
-            return json.loads(done.stdout)
+            return json.loads(printed(done.stdout))
         except ValueError as error:
             raise Unseen(f"`rabbitmqctl {arguments[0]}` does not answer in JSON") from error
 

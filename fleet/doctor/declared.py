@@ -15,7 +15,7 @@ from provisioning.plan import Action, Change, plan
 #: what no task can do without
 _VITAL = (Vhost.KIND, Exchange.KIND, Queue.KIND, Binding.KIND)
 _HINT = "`fleet provision broker --check` shows every difference, `fleet provision broker` mends them"
-_REPLACE = "it must be replaced: drain it, then `fleet provision broker --replace`"
+_REPLACE = "it must be replaced: drain it, then `fleet provision broker --allow-destructive`"
 _SHOWN = 3
 
 

@@ -8,11 +8,13 @@ locator of queue masters are still permitted there, and refused by default in la
 from collections.abc import Iterator
 
 from fleet.doctor.facts import Facts
-from fleet.doctor.finding import Check, Verdict, fail, ok, warn
+from fleet.doctor.finding import Check, Verdict, fail, ok, unknown, warn
 from provisioning.broker.state import State
 
 #: first version without mirrored classic queues
 MIRRORING_GONE_SINCE = (4, 0)
+#: first version that lists itself what is in use
+LISTED_SINCE = (3, 13)
 _MIRRORING = "ha-mode"
 _LOCATOR = "queue-master-locator"
 #: features that come from a plugin of the broker itself and that nobody here can do without
@@ -25,12 +27,26 @@ _SEEN_HERE = (
     "ram_node_type",
     "queue_master_locator",
 )
+#: what is asked for beside what the check needs in any case
+_ASKED = {
+    "global_prefetch_channels": "channels",
+    "nodes": "nodes",
+    "deprecated_in_use": "the broker's own list",
+}
 
 
 def _deprecated(facts: Facts) -> Iterator[Verdict]:
     found = [*_queues(facts), *_policies(facts), *_channels(facts), *_nodes(facts), *_named(facts)]
     yield from found
-    if not found:
+    missing = [field for field in _ASKED if getattr(facts, field) is None]
+    if "deprecated_in_use" in missing and (facts.version or ()) < LISTED_SINCE:
+        missing.remove("deprecated_in_use")
+    for field in missing:
+        yield unknown(
+            f"{_ASKED[field]} could not be looked at: {facts.unseen.get(field, 'it was not looked at')}",
+            "on a broker host: `rabbitmqctl list_deprecated_features --used`, from RabbitMQ 3.13 on",
+        )
+    if not found and not missing:
         yield ok("nothing in use")
 
 
@@ -76,7 +92,7 @@ def _nodes(facts: Facts) -> Iterator[Verdict]:
 
 
 def _named(facts: Facts) -> Iterator[Verdict]:
-    named = [name for name in facts.deprecated_in_use if name not in (*_UNAVOIDABLE, *_SEEN_HERE)]
+    named = [name for name in facts.deprecated_in_use or () if name not in (*_UNAVOIDABLE, *_SEEN_HERE)]
     if named:
         yield warn(
             f"the broker says that these are in use: {_some(named)}", "`rabbitmqctl list_deprecated_features`"

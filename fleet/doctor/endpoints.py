@@ -40,11 +40,11 @@ def reach(node: Node, tls: Tls | None) -> Endpoint:
                 pass
     except ssl.SSLCertVerificationError as error:
         reason = f"its certificate is not trusted: {error.verify_message}"
-        return Endpoint(address=address(node), error=reason, certificate_end=_end(node))
+        return Endpoint(address=address(node), tls=node.tls, error=reason, certificate_end=_end(node))
     except (OSError, UnicodeError) as error:
         reason = "no answer in time" if isinstance(error, TimeoutError) else _said(error)
-        return Endpoint(address=address(node), error=reason)
-    return Endpoint(address=address(node), certificate_end=_end(node))
+        return Endpoint(address=address(node), tls=node.tls, error=reason)
+    return Endpoint(address=address(node), tls=True, certificate_end=_end(node))
 
 
 def certificate_files(broker: Broker) -> tuple[CertificateFile, ...]:

@@ -54,7 +54,9 @@ class Endpoint:
     address: str
     #: why no connection came about; None when it did
     error: str | None = None
-    #: end of the certificate that it shows; None without TLS
+    #: it is to be reached over TLS
+    tls: bool = False
+    #: end of the certificate that it shows; None without TLS, or where none was seen
     certificate_end: datetime | None = None
 
 
@@ -102,8 +104,8 @@ class Facts:
     settings: Settings | None = None
     #: the broker's clock minus this machine's
     clock_offset_seconds: float | None = None
-    #: deprecated features that the broker itself says are in use (RabbitMQ 3.13 and later)
-    deprecated_in_use: tuple[str, ...] = ()
+    #: deprecated features that the broker itself says are in use; () before RabbitMQ 3.13
+    deprecated_in_use: tuple[str, ...] | None = None
     #: field → why it could not be seen
     unseen: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 

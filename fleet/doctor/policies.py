@@ -7,26 +7,19 @@ it (limits excepted, which no check here asks for): https://www.rabbitmq.com/doc
 from collections.abc import Iterator, Mapping
 
 from provisioning.broker.expression import finds
-from provisioning.broker.objects import Binding, Policy, Queue
+from provisioning.broker.objects import Binding, OperatorPolicy, Queue
+from provisioning.broker.policies import policy_of
 from provisioning.broker.routing import topic_matches
 from provisioning.broker.state import State
 from provisioning.errors import UnreadableExpression
 
 #: the exchange that leads every message to the queue that its key names
 DEFAULT_EXCHANGE = ""
-_FOR_QUEUES = ("queues", "all")
-_FOR_TYPE = {"classic": "classic_queues", "quorum": "quorum_queues", "stream": "streams"}
 
 
-def policy_of(queue: Queue, state: State) -> Policy | None:
-    """Return the policy that applies to ``queue``."""
-    targets = (*_FOR_QUEUES, _FOR_TYPE.get(queue.type, ""))
-    matching = [
-        policy
-        for policy in state.policies
-        if policy.vhost == queue.vhost and policy.apply_to in targets and matches(policy.pattern, queue.name)
-    ]
-    return max(matching, key=lambda policy: policy.priority, default=None)
+def operator_policy_of(queue: Queue, state: State) -> OperatorPolicy | None:
+    """Return the operator policy that applies to ``queue``."""
+    return policy_of(queue, state.operator_policies)
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -42,7 +35,7 @@ def setting(queue: Queue, state: State, name: str) -> object:
     argument = queue.arguments.get(f"x-{name}")
     if argument is not None:
         return argument
-    policy = policy_of(queue, state)
+    policy = policy_of(queue, state.policies)
     return policy.definition.get(name) if policy else None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from fleet.doctor.finding import Finding, Level
+from provisioning.render import printable
 
 
 def text(findings: Iterable[Finding]) -> str:
@@ -12,9 +13,9 @@ def text(findings: Iterable[Finding]) -> str:
     checks = max((len(finding.check) for finding in shown), default=0)
     lines = []
     for finding in shown:
-        lines.append(f"{finding.level:<{levels}}  {finding.check:<{checks}}  {_printable(finding.message)}")
+        lines.append(f"{finding.level:<{levels}}  {finding.check:<{checks}}  {printable(finding.message)}")
         if finding.hint:
-            lines.append(f"{'':<{levels}}  {'':<{checks}}  → {_printable(finding.hint)}")
+            lines.append(f"{'':<{levels}}  {'':<{checks}}  → {printable(finding.hint)}")
     return "\n".join(lines)
 
 
@@ -23,8 +24,3 @@ def summary(findings: Iterable[Finding]) -> str:
     levels = [finding.level for finding in findings]
     counted = [(level, levels.count(level)) for level in (Level.FAIL, Level.WARN, Level.UNKNOWN, Level.OK)]
     return ", ".join(f"{number} {level}" for level, number in counted if number) or "nothing was checked"
-
-
-def _printable(told: str) -> str:
-    """Return ``told`` without characters that would move a terminal's cursor: names come from the broker."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in told)

@@ -3,92 +3,138 @@
 Some rights reach far: to write to the default exchange is to write into every queue, to write to Celery's
 ``celery.pidbox`` is to command every worker (``shutdown``, too), to configure a queue is to delete it, to
 read from it is to take tasks away, and to write to a topic exchange without a topic permission is to use
-every key: https://www.rabbitmq.com/docs/access-control
+every key: https://www.rabbitmq.com/docs/access-control. What a user can do is asked of ``fleet.rights``, as
+``fleet permissions explain`` does.
 """
 
+import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 
 from fleet.doctor.facts import Facts
-from fleet.doctor.finding import Check, Verdict, fail, ok, warn
-from fleet.doctor.policies import matches
+from fleet.doctor.finding import Check, Verdict, fail, ok, unknown, warn
 from fleet.model import Profile
-from fleet.roles import OPERATOR
-from fleet.routes import TASK_EXCHANGE, broker_queues
-from provisioning.broker.objects import Permission, User
+from fleet.rights import Ability, explain
+from fleet.routes import broker_queues
+from fleet.topology import declared_users, desired_state
 from provisioning.broker.state import State
+from provisioning.errors import UnreadableExpression
 
-#: by which name the default exchange's permissions are asked for
-DEFAULT_EXCHANGE = "amq.default"
-PIDBOX = "celery.pidbox"
-ADMINISTRATOR = "administrator"
+#: what reaches far in the hands of somebody whom the fleet file does not name, beside what is grave
+_NOT_FOR_STRANGERS = ("consume", "take_dead_letters")
+_SENDING = ("send", "send_delayed")
+#: what goes without saying of somebody who can do more
+_IMPLIED = {"administer": ("set_policies", "monitor"), "stop_workers": ("command_workers_of",)}
+_SHOWN = 3
 
 
 def _rights(facts: Facts) -> Iterator[Verdict]:
     state = facts.state or State()
-    users = {user.name: user for user in state.users}
-    rows = [row for row in state.permissions if row.vhost == facts.vhost]
-    verdicts = [v for row in rows for v in _row(row, users.get(row.user), facts)]
+    users = list(dict.fromkeys(row.user for row in state.permissions if row.vhost == facts.vhost))
+    verdicts = [v for user in users for v in _user(user, state, facts)]
     yield from verdicts
     if not verdicts:
-        yield ok(f"none of {len(rows)} users may do more than its role needs")
+        yield ok(f"none of {len(users)} users may do more than its role needs")
 
 
-def _row(row: Permission, user: User | None, facts: Facts) -> Iterator[Verdict]:
+def _user(user: str, state: State, facts: Facts) -> Iterator[Verdict]:
     broker = facts.fleet.broker
-    if broker.management and row.user == broker.management.user:
+    if broker.management and user == broker.management.user:
         return
-    powers = _powers(row, facts)
-    is_declared = row.user in (broker.user, *(declared.name for declared in broker.users))
-    if row.user == broker.user and broker.profile is Profile.OPEN:
+    if user == broker.user and broker.profile is Profile.OPEN:
         yield warn(
-            f'user {row.user} may do everything, as `profile = "open"` says',
+            f'user {user} may do everything, as `profile = "open"` says',
             'set `profile = "least-privilege"` in [broker] where others depend on this broker',
         )
-    elif powers and is_declared:
-        yield fail(f"user {row.user} can {_and(powers)}", "`fleet provision broker` takes that back")
+        return
+    is_declared = user in declared_users(facts.fleet)
+    try:
+        powers = _gained(user, state, facts) if is_declared else _of_stranger(user, state, facts)
+    except UnreadableExpression as error:
+        yield unknown(
+            f"what user {user} may do cannot be told: {error.message}",
+            f"`rabbitmqctl list_permissions -p {shlex.quote(facts.vhost)}`: write the names that it needs",
+        )
+        return
+    if powers and is_declared:
+        yield fail(f"user {user} can {_and(powers)}", "`fleet provision broker` takes that back")
     elif powers:
+        where = f"-p {shlex.quote(facts.vhost)} -- {shlex.quote(user)}"
         yield warn(
-            f"user {row.user}, whom the fleet file does not name, can {_and(powers)}",
-            f"`rabbitmqctl clear_permissions -p {row.vhost} {row.user}`, or declare it with a role",
-        )
-    elif is_declared and user and ADMINISTRATOR in user.tags:
-        yield fail(
-            f"user {row.user} is an administrator, so it may change every user",
-            "`fleet provision broker` takes that back",
+            f"user {user}, whom the fleet file does not name, can {_and(powers)}",
+            f"`rabbitmqctl clear_permissions {where}`, or declare it with a role",
         )
 
 
-def _powers(row: Permission, facts: Facts) -> list[str]:
-    """Return what ``row`` lets its user do beyond its role, in words."""
-    broker = facts.fleet.broker
-    role = next((user.role for user in broker.users if user.name == row.user), None)
-    queues = [queue.name for queue in broker_queues(facts.fleet)]
-    every_task = allows(row.write, TASK_EXCHANGE) and not _has_keys(row, facts.state or State())
-    told = {
-        "write into every queue": allows(row.write, DEFAULT_EXCHANGE),
-        "send every task": every_task and not allows(row.write, DEFAULT_EXCHANGE),
-        "take tasks away": row.user != broker.user and any(allows(row.read, name) for name in queues),
-        "command and shut down every worker": role != OPERATOR and allows(row.write, PIDBOX),
-        "delete queues and exchanges": any(allows(row.configure, name) for name in (TASK_EXCHANGE, *queues)),
-    }
-    return [power for power, holds in told.items() if holds]
-
-
-def _has_keys(row: Permission, state: State) -> bool:
-    """Tell whether a topic permission limits the keys with which the user of ``row`` sends tasks."""
-    return any(
-        (topic.vhost, topic.user, topic.exchange) == (row.vhost, row.user, TASK_EXCHANGE)
-        for topic in state.topic_permissions
+def _gained(user: str, state: State, facts: Facts) -> list[Ability]:
+    """Return what a user of the fleet file can do that its grant there does not give."""
+    desired = desired_state(facts.fleet, {}, broker_version=facts.version or ())
+    if _told_of(user, desired, facts) == _told_of(user, state, facts):
+        return []
+    # The same objects for both, else a queue of somebody else's would count as a power.
+    granted = replace(
+        state,
+        users=desired.users,
+        permissions=desired.permissions,
+        topic_permissions=desired.topic_permissions,
     )
+    given = {ability.what: ability.names for ability in _abilities(user, granted, facts)}
+    found = []
+    for ability in _abilities(user, state, facts):
+        if ability.what not in given:
+            found.append(ability)
+        elif more := tuple(name for name in ability.names if name not in given[ability.what]):
+            found.append(replace(ability, names=more))
+    return _shortened(found)
 
 
-def allows(expression: str, name: str) -> bool:
-    """Tell whether a permission's expression allows ``name``; an empty one allows nothing."""
-    return expression != "" and matches(expression, name)
+def _told_of(user: str, state: State, facts: Facts) -> tuple[object, ...]:
+    """Return all that decides what ``user`` can do."""
+    tags = {tag for each in state.users if each.name == user for tag in each.tags}
+    rows = [row for row in state.permissions if (row.vhost, row.user) == (facts.vhost, user)]
+    topics = {row for row in state.topic_permissions if (row.vhost, row.user) == (facts.vhost, user)}
+    return (tags, rows, topics)
 
 
-def _and(powers: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(powers[:-1]), powers[-1])))
+def _of_stranger(user: str, state: State, facts: Facts) -> list[Ability]:
+    """Return what somebody else can do with what is the fleet's, beside sending to some of its queues."""
+    desired = desired_state(facts.fleet, {}, broker_version=facts.version or ())
+    hosts = {host.name for host in facts.fleet.hosts}
+    ours = {*hosts, *(q.name for q in desired.queues), *(e.name for e in desired.exchanges)}
+    found = []
+    for ability in _abilities(user, state, facts):
+        names = tuple(name for name in ability.names if name in ours)
+        if (not names and ability.names) or not _reaches_far(ability, names, facts):
+            continue
+        found.append(replace(ability, names=names))
+    return _shortened(found)
+
+
+def _reaches_far(ability: Ability, names: tuple[str, ...], facts: Facts) -> bool:
+    if ability.what in _SENDING:
+        return {queue.name for queue in broker_queues(facts.fleet)} <= set(names)
+    return ability.grave or ability.what in _NOT_FOR_STRANGERS
+
+
+def _abilities(user: str, state: State, facts: Facts) -> tuple[Ability, ...]:
+    return explain(facts.fleet, state, user, version=facts.version or ()).can
+
+
+def _shortened(found: list[Ability]) -> list[Ability]:
+    implied = {what for ability in found for what in _IMPLIED.get(ability.what, ())}
+    return [ability for ability in found if ability.what not in implied]
+
+
+def _and(powers: list[Ability]) -> str:
+    told = [power.words + _named(power.names) for power in powers]
+    return " and ".join(filter(None, ("; ".join(told[:-1]), told[-1])))
+
+
+def _named(names: tuple[str, ...]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f" ({', '.join(names[:_SHOWN])}{more})"
 
 
 RIGHTS = Check(name="rights", about="may anybody do more than its role needs?", needs=("state",), run=_rights)

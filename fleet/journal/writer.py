@@ -89,6 +89,11 @@ class JournalWriter:
         """Return how many records wait to be published."""
         return self._waiting.qsize()
 
+    @property
+    def is_held_back(self) -> bool:
+        """Tell whether the broker reads nothing from publishers now: it is short of memory or disk."""
+        return self._channel.is_blocked
+
     def start(self) -> None:
         """Begin to publish. Call it once, in the worker's main process."""
         self._process = os.getpid()

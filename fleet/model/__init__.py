@@ -5,6 +5,7 @@ Nothing here reads a file, a clock or an environment. Durations are seconds, siz
 
 from fleet.model.broker import (
     CONSUMER_TIMEOUT_SINCE,
+    SHARED_TRANSIENT_UNTIL,
     Broker,
     BrokerUser,
     Kind,
@@ -26,6 +27,9 @@ from fleet.model.placement import (
 )
 from fleet.model.secret import (
     SecretRef,
+)
+from fleet.model.ssh import (
+    Ssh,
 )
 from fleet.model.work import (
     BACKUP_TASK,
@@ -50,6 +54,7 @@ __all__ = [
     "CONSUMER_TIMEOUT_SINCE",
     "RESTORE_TASK",
     "SEND_MAIL_TASK",
+    "SHARED_TRANSIENT_UNTIL",
     "SLOTS",
     "SLOT_PORT_STEP",
     "Backup",
@@ -69,6 +74,7 @@ __all__ = [
     "SecretRef",
     "SendGrid",
     "Smtp",
+    "Ssh",
     "Tls",
     "UrlCheck",
     "UserTasks",

@@ -7,6 +7,8 @@ from fleet.model.secret import SecretRef
 
 #: first version of RabbitMQ whose policies can say how long a consumer may hold a message
 CONSUMER_TIMEOUT_SINCE = (3, 12)
+#: first version that may refuse queues which are neither durable nor of one connection
+SHARED_TRANSIENT_UNTIL = (4, 0)
 
 
 class Profile(StrEnum):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from fleet.model.broker import Broker
 from fleet.model.placement import Host, Queue, Worker
+from fleet.model.ssh import Ssh
 from fleet.model.work import Backup, Mail, ScheduleEntry, UrlCheck, UserTasks
 
 
@@ -25,6 +26,7 @@ class Fleet:
     url_checks: tuple[UrlCheck, ...] = ()
     schedule: tuple[ScheduleEntry, ...] = ()
     user_tasks: UserTasks = field(default_factory=UserTasks)
+    ssh: Ssh = field(default_factory=Ssh)
     #: where the file came from, for messages
     source: str = "fleet.toml"
 

@@ -22,6 +22,11 @@ class Host:
     labels: tuple[str, ...] = ()
     #: profile ``per-host`` only: the password of this host's own broker users
     password: SecretRef | None = None
+    #: who logs in over SSH; None: as the fleet's ``Ssh`` says
+    ssh_user: str | None = None
+    ssh_port: int | None = None
+    #: hosts to go through, as for `ssh -J`
+    jump: str | None = None
 
     def matches(self, pattern: str) -> bool:
         """Tell whether ``pattern`` means this host: a glob over names (``web-*``) or a label (``@db``)."""

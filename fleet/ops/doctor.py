@@ -14,7 +14,7 @@ from fleet.doctor.management import ManagementView
 from fleet.doctor.unseen import Unseen
 from fleet.errors import UsageError
 from fleet.model import Fleet, Kind
-from fleet.ops.provision import management_door
+from fleet.ops.provision import client_certificate, management_door
 from fleet.secrets import resolve
 from provisioning.apply import Observation
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
@@ -99,14 +99,17 @@ def _look_over_http(fleet: Fleet, environ: Mapping[str, str], seen: _Seen) -> No
     door = management_door(management, environ)
     if not _open("http", door.observe, seen):
         return
-    password = resolve(management.password, environ=environ).reveal()
-    certificate = (management.cert, management.key) if management.cert and management.key else None
     view = ManagementView(
-        door.url, user=management.user, password=password, ca=management.ca, certificate=certificate
+        # The node that has just answered is asked first.
+        tuple(dict.fromkeys((door.url, *management.urls))),
+        user=management.user,
+        password=resolve(management.password, environ=environ).reveal(),
+        ca=management.ca,
+        certificate=client_certificate(management),
     )
     vhost = fleet.broker.vhost
-    seen.note("clock_offset_seconds", view.clock_offset_seconds)
     seen.note("nodes", view.nodes)
+    seen.note("clock_offset_seconds", view.clock_offset_seconds)
     seen.note("queues", lambda: view.queues(vhost))
     seen.note("global_prefetch_channels", lambda: view.global_prefetch_channels(vhost))
     seen.note("deprecated_in_use", view.deprecated_in_use)
@@ -150,5 +153,6 @@ def _explain(fleet: Fleet, seen: _Seen) -> None:
     only_command = "rabbitmqctl does not show it, and the fleet file has no [broker.management]"
     seen.unseen.setdefault("settings", closed if fleet.broker.rabbitmqctl else only_http)
     seen.unseen.setdefault("clock_offset_seconds", closed if fleet.broker.management else only_command)
-    for name in ("state", "version", "nodes", "queues"):
+    seen.unseen.setdefault("deprecated_in_use", closed if fleet.broker.management else only_command)
+    for name in ("state", "version", "nodes", "queues", "global_prefetch_channels"):
         seen.unseen.setdefault(name, closed)

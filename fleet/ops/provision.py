@@ -13,6 +13,7 @@ from fleet.topology import desired_state
 from provisioning.apply import Door, Report, apply, plan_against, refusals
 from provisioning.broker.http_api import ClientCertificate
 from provisioning.broker.management import ManagementDoor
+from provisioning.broker.notes import notes
 from provisioning.broker.passwords import PasswordHash
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.releases import refuse_unfit
@@ -39,6 +40,8 @@ class BrokerPlan:
     version: tuple[int, ...]
     #: changes that this door cannot make, with the reason
     refusals: Mapping[Identity, str]
+    #: what an operator should know besides
+    notes: tuple[str, ...]
 
 
 def needs_provisioning(fleet: Fleet) -> bool:
@@ -69,6 +72,7 @@ def plan_broker(
         door_name=name,
         version=seen.version,
         refusals=refusals(planned, opened),
+        notes=notes(desired, seen.resources),
     )
 
 
@@ -136,14 +140,18 @@ def _passwords(fleet: Fleet, environ: Mapping[str, str]) -> dict[str, Secret | P
 
 def management_door(management: Management, environ: Mapping[str, str]) -> ManagementDoor:
     """Return the door that ``[broker.management]`` describes; nothing is asked yet. Raises SecretMissing."""
-    shown = ClientCertificate(certificate=management.cert, key=management.key) if management.cert else None
     return ManagementDoor(
         management.urls,
         user=management.user,
         password=resolve(management.password, environ=environ).reveal(),
         ca=management.ca,
-        certificate=shown,
+        certificate=client_certificate(management),
     )
+
+
+def client_certificate(management: Management) -> ClientCertificate | None:
+    """Return what ``[broker.management]`` shows to a server that asks for a certificate."""
+    return ClientCertificate(certificate=management.cert, key=management.key) if management.cert else None
 
 
 def open_door(

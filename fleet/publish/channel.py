@@ -48,6 +48,11 @@ class ConfirmedChannel:
         """Return where, and as whom, this channel connects."""
         return self._link.target
 
+    @property
+    def is_blocked(self) -> bool:
+        """Tell whether the broker has said that it reads nothing from publishers now."""
+        return self._link.is_blocked
+
     def deliver(
         self, messages: Sequence[WireMessage], *, timeout_seconds: float
     ) -> tuple[Refusal | None, ...]:

@@ -3,9 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from fleet.model import Fleet
+from fleet.model import SHARED_TRANSIENT_UNTIL, Fleet
 from fleet.routes import DELAY_EXCHANGE, DELAY_LEVELS, JOURNAL_STREAM, dead_letter_queue_name
-from provisioning.broker.operations import DEFAULT_EXCHANGE, Operation, Publish, Right
+from provisioning.broker.operations import (
+    DEFAULT_EXCHANGE,
+    BindQueue,
+    DeclareExchange,
+    Operation,
+    Publish,
+    Right,
+)
 from provisioning.broker.routing import Router
 from provisioning.broker.simulator import Rights
 
@@ -14,7 +21,8 @@ PIDBOX, REPLIES = "celery.pidbox", "reply.celery.pidbox"
 ANY_NAMES = ("any.name", "another-name")
 #: a mailbox of somebody who asks workers
 ASKERS_MAILBOX = f"01234567-89ab-cdef-0123-456789abcdef.{REPLIES}"
-_SHORTEST_DELAY = "0." * (DELAY_LEVELS - 1) + "1."
+#: what Celery puts in front of a key for the shortest delay
+SHORTEST_DELAY = "0." * (DELAY_LEVELS - 1) + "1."
 _CELERYS_OWN = ("celery_delayed_", "celeryev")
 
 
@@ -75,9 +83,33 @@ class Case:
                         found |= self.router.reached(name, key)
         return frozenset(found)
 
+    def commanded(self) -> tuple[str, ...]:
+        """Return the hosts into whose workers' mailboxes the user can write, past ``celery.pidbox``.
+
+        A worker obeys whatever comes into its mailbox, by whichever exchange: the default one, or one that
+        the user binds it to, of its own or there already. Where a mailbox belongs to one connection, the
+        broker lets nobody else bind it.
+        """
+        binds = self.rights.version < SHARED_TRANSIENT_UNTIL
+        return tuple(
+            host
+            for host, mailbox in self.mailboxes.items()
+            if self.rights.allows(Publish(exchange="", key=mailbox)) or (binds and self._leads_into(mailbox))
+        )
+
+    def _leads_into(self, mailbox: str) -> bool:
+        own = [name for name in self.own_names if self.rights.allows(DeclareExchange(exchange=name))]
+        others = [name for name in self.rights.exchanges if name not in (PIDBOX, DEFAULT_EXCHANGE)]
+        return any(
+            self.rights.allows(BindQueue(queue=mailbox, exchange=name, key=key))
+            and self.rights.allows(Publish(exchange=name, key=key))
+            for name in (*own, *others)
+            for key in ("", *self.task_queues)
+        )
+
     def _keys(self, exchange: str) -> Iterator[str]:
         """Yield the keys that may lead somewhere: those of queues, of bindings, and delayed ones."""
         yield from self.queues
         yield from sorted(self.router.keys_into(exchange))
         if exchange == DELAY_EXCHANGE:
-            yield from (f"{_SHORTEST_DELAY}{name}" for name in self.queues)
+            yield from (f"{SHORTEST_DELAY}{name}" for name in self.queues)

@@ -6,7 +6,7 @@ An answer is None for "cannot", and else the names that it is about: () where it
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fleet.rights.case import ANY_NAMES, ASKERS_MAILBOX, PIDBOX, REPLIES, Case
+from fleet.rights.case import ANY_NAMES, ASKERS_MAILBOX, PIDBOX, REPLIES, SHORTEST_DELAY, Case
 from fleet.routes import DELAY_EXCHANGE, JOURNAL_EXCHANGE, JOURNAL_STREAM, audit_key
 from provisioning.broker.operations import (
     BindExchange,
@@ -72,6 +72,12 @@ def _of_hosts(ask: Callable[[str], Operation]) -> Callable[[Case], Answer]:
         return _some(tuple(host for host, name in case.mailboxes.items() if case.rights.allows(ask(name))))
 
     return answer
+
+
+def _stops_workers(case: Case) -> Answer:
+    published = case.rights.allows(Publish(exchange=PIDBOX))
+    working = {host.name for host in case.fleet.hosts if case.fleet.workers_on(host.name)}
+    return _yes(allowed=published or bool(working and working <= {*case.commanded()}))
 
 
 def _outcomes(case: Case) -> Answer:
@@ -150,7 +156,13 @@ QUESTIONS = (
         what="stop_workers",
         words="shut down every worker, and command it otherwise",
         grave=True,
-        answer=_may(Publish(exchange=PIDBOX)),
+        answer=_stops_workers,
+    ),
+    Question(
+        what="command_workers_of",
+        words="command and shut down workers of hosts, past the exchange of remote control",
+        grave=True,
+        answer=lambda case: _some(case.commanded()),
     ),
     Question(
         what="write_any_queue",
@@ -181,7 +193,7 @@ QUESTIONS = (
             tuple(
                 name
                 for name in case.task_queues
-                if case.rights.allows(Publish(exchange=DELAY_EXCHANGE, key=f"{'0.' * 27}1.{name}"))
+                if case.rights.allows(Publish(exchange=DELAY_EXCHANGE, key=f"{SHORTEST_DELAY}{name}"))
             )
         ),
     ),

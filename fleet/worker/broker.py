@@ -7,10 +7,8 @@ Pure: what the broker says about itself in, facts out. Policies that differ by v
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from fleet.model import CONSUMER_TIMEOUT_SINCE, Queue
+from fleet.model import CONSUMER_TIMEOUT_SINCE, SHARED_TRANSIENT_UNTIL, Queue
 
-#: first version that may refuse queues which are neither durable nor of one connection
-SHARED_TRANSIENT_UNTIL = (4, 0)
 #: how long a broker lets a consumer hold a message, where nothing says otherwise
 CONSUMER_TIMEOUT_SECONDS = 1800
 #: deliveries beyond those that consumer timeouts cause

@@ -20,6 +20,7 @@ from fleet.worker.application import FleetCelery
 from fleet.worker.children import end_children, pool_pids
 from fleet.worker.drain import waits_on_purpose
 from fleet.worker.health import WorkerHealth
+from fleet.worker.report import Reporter
 from fleet.worker.stop import Stage, Stopping
 from fleet.worker.watchdog import Ask, Sight, Stuck, Watchdog
 
@@ -48,12 +49,19 @@ class Guard:
     """Looks at one worker several times a second."""
 
     def __init__(
-        self, app: FleetCelery, health: WorkerHealth, doors: Doors, *, watchdog: Watchdog | None
+        self,
+        app: FleetCelery,
+        health: WorkerHealth,
+        doors: Doors,
+        *,
+        watchdog: Watchdog | None,
+        reporter: Reporter,
     ) -> None:
         self._app = app
         self._health = health
         self._doors = doors
         self._watchdog = watchdog
+        self._reporter = reporter
         self._worker: Any = None
         self._over = threading.Event()
         #: it has ended the worker because it got nowhere
@@ -82,6 +90,7 @@ class Guard:
     def _look(self) -> None:
         stage = self._stopping.stage
         self._health.draining = stage > Stage.RUN
+        self._reporter.look(stage)
         match stage:
             case Stage.RUN:
                 self._watch()

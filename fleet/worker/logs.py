@@ -1,6 +1,7 @@
 """What does a worker write about itself? ``key=value`` lines, with no argument and no secret in them."""
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Mapping
@@ -24,10 +25,19 @@ TASK_EVENTS: Mapping[str, str] = MappingProxyType(
         trace.LOG_RETRY: "task_retry",
     }
 )
+_STDERR = 2
 #: what may be shown of a task; ``exc`` is the error's own text
 _TASK_FIELDS = ("name", "id", "runtime", "exc")
 #: a child that was lost or killed for its time limit; the traceback shows nothing of the task
 _CHILD_GONE = "Task handler raised error: %r"
+#: logging's levels → syslog's, which journald takes from the head of a line
+_PRIORITIES = (
+    (logging.CRITICAL, 2),
+    (logging.ERROR, 3),
+    (logging.WARNING, 4),
+    (logging.INFO, 6),
+    (logging.NOTSET, 7),
+)
 #: loggers whose INFO is chatter to an operator
 #: a task has one line, at its end
 _QUIETER = ("kombu", "amqp", "celery.worker.consumer.tasks", "celery.worker.strategy")
@@ -69,6 +79,33 @@ class KeyValueFormatter(logging.Formatter):
         return {**fields, "logger": record.name, "message": record.getMessage()}
 
 
+class JournalFormatter(KeyValueFormatter):
+    """Puts the priority in front of each line, so that ``journalctl -p warning`` shows what it should."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines for ``record``; a traceback has several, and journald takes each by itself."""
+        priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+
+
+def formatter(environ: Mapping[str, str], descriptor: int) -> KeyValueFormatter:
+    """Return what writes lines for ``descriptor``: journald's form where its other end is journald."""
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return KeyValueFormatter()
+    # Only then: a shell that a unit starts passes the variable on, with another stderr.
+    is_journal = environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+    return JournalFormatter() if is_journal else KeyValueFormatter()
+
+
+def stderr_handler(environ: Mapping[str, str] = os.environ) -> logging.Handler:
+    """Return a handler that writes this process's lines to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter(environ, _STDERR))
+    return handler
+
+
 def quoted(value: object) -> str:
     """Return ``value`` as one word: as it is where it is a plain one, else quoted with its escapes."""
     if isinstance(value, float):
@@ -82,8 +119,7 @@ def quoted(value: object) -> str:
 
 def log_to_stderr(level: str) -> None:
     """Send this process's log lines to stderr, and keep Celery from setting up its own."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(KeyValueFormatter())
+    handler = stderr_handler()
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -1,7 +1,7 @@
 """How does a worker live, from its first look at the broker to its exit?"""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -28,8 +28,10 @@ from fleet.worker.context import WorkerContext
 from fleet.worker.guard import FAILED, INTERRUPTED, Doors, Guard
 from fleet.worker.health import WorkerHealth
 from fleet.worker.logs import ignore_advice, log_to_stderr
+from fleet.worker.notify import Notifier
 from fleet.worker.preflight import WAIT_SECONDS, await_broker, look_for_queues, ready_messages
 from fleet.worker.remote import take_over_shutdown
+from fleet.worker.report import Reporter
 from fleet.worker.supervise import end_with_parent
 from fleet.worker.telemetry import Telemetry
 from fleet.worker.tracing import TaskTracer
@@ -50,6 +52,8 @@ class WorkerOptions:
     wait_seconds: float = WAIT_SECONDS
     #: end when nothing gets on for this long; 0 means never
     watchdog_seconds: float = LIMIT_SECONDS
+    #: the service manager that started it, if any
+    notifier: Notifier = field(default_factory=lambda: Notifier(None))
 
 
 def run_worker(context: WorkerContext, options: WorkerOptions) -> int:
@@ -176,4 +180,10 @@ def _guard(
         last_words=journal.close if journal is not None else lambda: None,
     )
     watchdog = Watchdog(options.watchdog_seconds) if options.watchdog_seconds else None
-    return Guard(app, health, doors, watchdog=watchdog)
+    reporter = Reporter(
+        options.notifier,
+        health,
+        pool=app.fleet_context.worker.pool,
+        is_held_back=lambda: journal is not None and journal.is_held_back,
+    )
+    return Guard(app, health, doors, watchdog=watchdog, reporter=reporter)

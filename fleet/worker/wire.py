@@ -8,6 +8,7 @@ It also reads a message in nine pieces, and kombu turns its event loop for each 
 read at once and handed on before the loop turns.
 """
 
+import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -57,7 +58,7 @@ class ReadAhead:
     sock: Any
     connected: bool
     having_timeout: Callable[[float], Any]
-    _quick_recv: Callable[[int], bytes]
+    _quick_recv: Callable[..., bytes]
     _read_buffer: bytes
 
     def next_frame(self) -> Frame | None:
@@ -83,9 +84,9 @@ class ReadAhead:
         while isinstance(self.sock, ssl.SSLSocket) and self.sock.pending():
             self._read_buffer += self._receive()
 
-    def _receive(self) -> bytes:
+    def _receive(self, *flags: int) -> bytes:
         try:
-            taken = self._quick_recv(_READ_BYTES)
+            taken = self._quick_recv(_READ_BYTES, *flags)
         except (BlockingIOError, ssl.SSLWantReadError):
             raise
         except OSError:
@@ -98,7 +99,12 @@ class ReadAhead:
 
 
 class _TCPTransport(ReadAhead, TCPTransport):  # type: ignore[misc]  # py-amqp ships no types
-    pass
+    def take_in(self) -> None:
+        # The flag saves two system calls: to make the socket non-blocking, and blocking again.
+        try:
+            self._read_buffer += self._receive(socket.MSG_DONTWAIT)
+        except BlockingIOError as nothing:
+            raise TimeoutError from nothing
 
 
 class _SSLTransport(ReadAhead, SSLTransport):  # type: ignore[misc]  # py-amqp ships no types

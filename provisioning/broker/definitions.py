@@ -123,8 +123,13 @@ def _vhost(entry: _Entry, limits: Mapping[str, Arguments]) -> Vhost:
         description=_text(said, "description") if "description" in said else None,
         tags=_tags(said) if "tags" in said else None,
         default_queue_type=_default_queue_type(said),
-        limits=limits.get(name, _arguments(entry, "limits") if entry.get("limits") else None),
+        limits=limits.get(name, _vhost_limits(entry)),
     )
+
+
+def _vhost_limits(entry: _Entry) -> Arguments | None:
+    """Return the limits; ``[]`` says nothing: brokers export it beside a parameter that has them."""
+    return None if entry.get("limits") in (None, [], UNDEFINED) else _arguments(entry, "limits")
 
 
 def _default_queue_type(said: _Entry) -> str | None:

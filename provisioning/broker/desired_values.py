@@ -29,6 +29,8 @@ LONGEST_NAME_BYTES = 255
 VHOST_LIMIT_NAMES = ("max-connections", "max-queues")
 USER_LIMIT_NAMES = ("max-connections", "max-channels")
 APPLY_TO = ("all", "queues", "exchanges", "classic_queues", "quorum_queues", "streams")
+#: what every client and server takes out of a URL
+NOT_IN_URLS = frozenset({".", ".."})
 EXPRESSIONS = ("configure", "write", "read")
 
 
@@ -49,6 +51,8 @@ def _name_faults(resource: Resource) -> Iterator[str]:
             yield f"a name has at most {LONGEST_NAME_BYTES} bytes"
         if "\0" in key:
             yield "a name cannot hold the character U+0000"
+    if not isinstance(resource, Binding) and NOT_IN_URLS & set(resource.identity[1:]):
+        yield "a name that is `.` or `..` cannot be part of a URL, so the broker's API cannot reach it"
     if isinstance(resource, Vhost | User | Policy | OperatorPolicy | Queue) and not resource.name:
         yield "`name` is empty"
 

@@ -4,38 +4,36 @@ Told before anything is changed, and made only when the operator allows it. What
 harmless counts as a loss: a false alarm costs one more option on a command line.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from provisioning.broker.expression import finds
+from provisioning.broker.drops import dropping
 from provisioning.broker.narrowing import EVERYTHING, may_narrow
 from provisioning.broker.objects import (
     Binding,
     Exchange,
-    OperatorPolicy,
     Permission,
-    Policy,
     Queue,
     TopicPermission,
     User,
     Vhost,
 )
-from provisioning.errors import UnreadableExpression
+from provisioning.broker.parameters import Parameter
 from provisioning.plan import Action, Change, Identity, Loss, Lost, Resource
 
-#: limits of a policy beyond which messages, or whole queues, are dropped; lengths may refuse instead
-LENGTHS = ("max-length", "max-length-bytes")
-DROPPING = (*LENGTHS, "message-ttl", "expires", "max-age")
+
+def losses(changes: Sequence[Change], actual: Mapping[Identity, Resource]) -> dict[Identity, Loss]:
+    """Return what each of ``changes`` takes away, made in this order, given what is there."""
+    each = ((change.identity, loss(change, actual)) for change in changes)
+    return {identity: lost for identity, lost in each if lost} | dropping(changes, actual)
 
 
 def loss(change: Change, actual: Mapping[Identity, Resource]) -> Loss | None:
-    """Return what ``change`` takes away, given what is there, or None."""
+    """Return what ``change`` takes away by itself, given what is there, or None; of policies, see `drops`."""
     if change.action is Action.DELETE and change.implied_by:
         return None
     match change.resource:
-        case Vhost() | Queue() | Exchange() | Binding() if change.destroys:
+        case Vhost() | Queue() | Exchange() | Binding() | Parameter() if change.destroys:
             return _lost_data(change.resource)
-        case Policy() | OperatorPolicy() as policy if change.action is not Action.DELETE:
-            return _lost_messages(policy, change.before, actual)
         case User() as user:
             return _lost_login(user, change)
         case Permission() as permission if isinstance(change.before, Permission):
@@ -71,40 +69,9 @@ def _lost_data(resource: Resource) -> Loss:
         Queue.KIND: "what it holds is lost",
         Exchange.KIND: "what is sent to it while it is gone is lost or refused",
         Binding.KIND: "what it routes is lost or refused from then on",
+        Parameter.KIND: "what its plugin does by it ends",
     }
     return Loss(what=Lost.DATA, reason=reasons[resource.KIND])
-
-
-def _lost_messages(
-    after: Policy | OperatorPolicy, before: Resource | None, actual: Mapping[Identity, Resource]
-) -> Loss | None:
-    """Return what a limit drops that is new or lower, in queues that are there and may be longer or older."""
-    old = before.definition if isinstance(before, Policy | OperatorPolicy) else {}
-    refuses = str(after.definition.get("overflow", "")).startswith("reject-publish")
-    lower = [
-        key
-        for key in DROPPING
-        if _is_lower(old.get(key), after.definition.get(key)) and not (refuses and key in LENGTHS)
-    ]
-    if not lower or not any(_matches(after, resource) for resource in actual.values()):
-        return None
-    return Loss(what=Lost.DATA, reason=f"messages or queues beyond {', '.join(lower)} are dropped")
-
-
-def _is_lower(old: object, new: object) -> bool:
-    if isinstance(old, int) and isinstance(new, int):
-        return new < old
-    # An age is a text such as `30D`; another one may be a shorter one.
-    return new is not None and new != old
-
-
-def _matches(policy: Policy | OperatorPolicy, resource: Resource) -> bool:
-    if not isinstance(resource, Queue) or resource.vhost != policy.vhost:
-        return False
-    try:
-        return finds(policy.pattern, resource.name)
-    except UnreadableExpression:
-        return True
 
 
 def _lost_login(user: User, change: Change) -> Loss | None:

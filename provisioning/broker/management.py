@@ -13,6 +13,7 @@ from urllib.parse import quote
 from provisioning import errors
 from provisioning.apply import Observation
 from provisioning.broker import connections, definitions
+from provisioning.broker.desired_values import NOT_IN_URLS
 from provisioning.broker.document import ClearedLimit, cleared_limits, document
 from provisioning.broker.http_api import TIMEOUT_SECONDS, ClientCertificate, HttpApi
 from provisioning.broker.losses import locks_out
@@ -94,20 +95,29 @@ class ManagementDoor:
 
     def contents(self, resources: Sequence[Resource]) -> Mapping[Identity, Contents]:
         """Return what the queues among ``resources`` hold."""
-        found = {}
-        for queue in resources:
-            if isinstance(queue, Queue):
-                answer = self._api.request("GET", _path("queues", queue.vhost, queue.name))
-                found[queue.identity] = Contents(
-                    messages=int(answer.get("messages", 0)), consumers=int(answer.get("consumers", 0))
-                )
-        return found
+        queues = (resource for resource in resources if isinstance(resource, Queue))
+        return {queue.identity: self._contents_of(queue) for queue in queues}
+
+    def _contents_of(self, queue: Queue) -> Contents:
+        # A queue that cannot be asked for is one that this door refuses to delete; one that has expired
+        # meanwhile is found out by who compares.
+        reachable = NOT_IN_URLS.isdisjoint((queue.vhost, queue.name))
+        path = _path("queues", queue.vhost, queue.name)
+        return Contents.of(self._api.request("GET", path, missing_ok=True) or {} if reachable else {})
 
     def refusal(self, change: Change) -> str | None:
         """Return why this door cannot make ``change``, or None."""
-        if change.destroys and {".", ".."} & set(change.identity):
+        # Of a new vhost a permission must be taken back.
+        asked = change.destroys or isinstance(change.after, Vhost)
+        if asked and not NOT_IN_URLS.isdisjoint(change.identity):
             return "a name that is `.` or `..` cannot be part of a URL"
         return locks_out(change, self._user)
+
+    def besides(self, change: Change) -> str | None:
+        """Return what the broker does of itself along with ``change``, or None."""
+        if not _creates_vhost(change):
+            return None
+        return f"RabbitMQ gives its creator, user {self._user}, the permission `.* .* .*`; it is taken back"
 
     def perform(self, batch: Sequence[Change]) -> None:
         """Make changes of one kind, in order.
@@ -123,8 +133,8 @@ class ManagementDoor:
         if made:
             self._api.request("POST", "definitions", json=made)
         for change in batch:
-            if change.action is Action.CREATE and isinstance(change.after, Vhost):
-                self._drop_creators_permission(change.after)
+            if _creates_vhost(change):
+                self._drop_creators_permission(change.identity[-1])
 
     def connections(self, holders: Collection[tuple[str, str]]) -> Sequence[Connection]:
         """Return the open connections of these pairs of user and vhost."""
@@ -153,9 +163,9 @@ class ManagementDoor:
         """Return the connections of ``user`` from the broker's own table, which does not lag behind."""
         return self._api.request("GET", _path("connections", "username", user), missing_ok=True) or ()
 
-    def _drop_creators_permission(self, vhost: Vhost) -> None:
+    def _drop_creators_permission(self, vhost: str) -> None:
         """Take back the `.* .* .*` that the broker silently gives to whoever creates a vhost over HTTP."""
-        self._api.request("DELETE", _path("permissions", vhost.name, self._user), missing_ok=True)
+        self._api.request("DELETE", _path("permissions", vhost, self._user), missing_ok=True)
 
     def _delete(self, resource: Resource) -> None:
         if isinstance(resource, Binding):
@@ -170,6 +180,10 @@ class ManagementDoor:
             if definitions.parse({"bindings": [row]}).bindings == (binding,):
                 # The key is percent-encoded already, and the broker decodes it twice.
                 self._api.request("DELETE", f"{between}/{_path(row['properties_key'])}", missing_ok=True)
+
+
+def _creates_vhost(change: Change) -> bool:
+    return change.action is Action.CREATE and isinstance(change.after, Vhost)
 
 
 def _address(resource: Resource) -> tuple[str, ...]:

@@ -132,12 +132,9 @@ class Permission(BrokerObject):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy(BrokerObject):
-    """Settings for all queues or exchanges whose names match; the one of the highest priority wins."""
+class _Settings:
+    """What is set for all that a pattern matches."""
 
-    KIND = "policy"
-    IDENTIFYING = ("vhost", "name")
-    LABEL = "policy {name} in vhost {vhost}"
     vhost: str
     name: str
     pattern: str
@@ -148,18 +145,21 @@ class Policy(BrokerObject):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorPolicy(BrokerObject):
+class Policy(_Settings, BrokerObject):
+    """Settings for all queues or exchanges whose names match; the one of the highest priority wins."""
+
+    KIND = "policy"
+    IDENTIFYING = ("vhost", "name")
+    LABEL = "policy {name} in vhost {vhost}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorPolicy(_Settings, BrokerObject):
     """Bounds that the operator sets over every policy; the stricter value of the two holds."""
 
     KIND = "operator policy"
     IDENTIFYING = ("vhost", "name")
     LABEL = "operator policy {name} in vhost {vhost}"
-    vhost: str
-    name: str
-    pattern: str
-    apply_to: str = "queues"
-    priority: int = 0
-    definition: Arguments = NO_ARGUMENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

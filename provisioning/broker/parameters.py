@@ -14,8 +14,12 @@ BROKERS_OWN_PARAMETERS = frozenset({"internal_cluster_id"})
 #: components of runtime parameters that are fields or objects of their own here
 VHOST_LIMITS, OPERATOR_POLICY = "vhost-limits", "operator_policy"
 MASK = "***"
-_PASSWORD_IN_URI = re.compile(r"(?<=://)([^/@\s:]*):[^/@\s]*@")
-_SECRET_KEY = re.compile(r"password|secret|token", re.IGNORECASE)
+#: up to the last `@` before the path, for a password may hold one that nobody has encoded
+_PASSWORD_IN_URI = re.compile(r"(?<=://)([^/\s:@]*):[^/\s]*@")
+_WORDS = "password|passphrase|secret|token"
+_SECRET_KEY = re.compile(_WORDS, re.IGNORECASE)
+#: such as the password of a key in the query of an `amqps://` URI
+_SECRET_IN_QUERY = re.compile(rf"([?&][^=&#\s]*(?:{_WORDS})[^=&#\s]*=)[^&#\s]*", re.IGNORECASE)
 
 
 class Json:
@@ -36,7 +40,7 @@ class Json:
         return hash(self._canonical)
 
     def __repr__(self) -> str:
-        return f"Json({json.dumps(masked(self.value), sort_keys=True)})"
+        return f"Json({json.dumps(masked(self.plain()), sort_keys=True)})"
 
     def plain(self) -> object:
         """Return the value in the one form in which it is compared."""
@@ -65,7 +69,7 @@ class _Setting(BrokerObject):
 
     def shown(self) -> Mapping[str, object]:
         """Return the value with its passwords masked."""
-        return {"value": masked(self.value.value)}
+        return {"value": masked(self.value.plain())}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,10 @@ class Parameter(_Setting):
     component: str
     name: str
     value: Json
+
+    def is_beside(self, other: "Parameter") -> bool:
+        """Tell whether the other one is of the same component, in the same vhost."""
+        return (self.vhost, self.component) == (other.vhost, other.component)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +108,9 @@ def masked(value: object, *, key: str = "") -> object:
         return [masked(item, key=key) for item in value]
     if value and _SECRET_KEY.search(key):
         return MASK
-    return _PASSWORD_IN_URI.sub(rf"\1:{MASK}@", value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return _SECRET_IN_QUERY.sub(rf"\1{MASK}", _PASSWORD_IN_URI.sub(rf"\1:{MASK}@", value))
 
 
 def _as_stored(value: object) -> object:

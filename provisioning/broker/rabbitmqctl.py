@@ -35,17 +35,16 @@ from provisioning.plan import Change, Connection, Contents, Identity, Resource
 FIRST_WITHOUT_STDIN = 4
 #: such a file can be opened by its owner and by root, so not by a user that a wrapper has changed to
 OWN_INPUT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, run as root or as the broker's user"
-#: characters of names that pass unchanged through any shell
-SAFE_NAME = re.compile(r"[\w.@:/+=%, -]+", re.ASCII)
+#: characters of names that pass unchanged through any shell; a second one splits at spaces
+SAFE_NAME = re.compile(r"[\w.@:/+=%,-]+", re.ASCII)
 #: so that Erlang prints names as they are, on this machine at least
 LOCALE = "C.UTF-8"
 _ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\x\{([0-9A-Fa-f]{1,5}|10[0-9A-Fa-f]{4})\}")
-UNSAFE = (
-    "its name would not reach rabbitmqctl unchanged, through this shell or locale; it needs the HTTP door"
-)
+_ONE = {Exchange.KIND: "an exchange", Binding.KIND: "a binding"}
+UNSAFE = "needs the HTTP door (its name would not reach rabbitmqctl unchanged, through this shell or locale)"
 DIRECT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, or use the HTTP door"
 #: a name that every shell would change, and that a locale without UTF-8 takes for other letters
-PROBE = "provisioning-probe-→-$$-`:`-\\\"'-!"
+PROBE = "provisioning-probe-→-  -$$-`:`-\\\"'-!"
 #: how rabbitmqctl says back what has arrived as it is
 PROBE_ARRIVED = PROBE.replace("\\", "\\\\").replace('"', '\\"')
 
@@ -92,21 +91,22 @@ class RabbitmqctlDoor:
             rows = self._json(
                 "--formatter", "json", "list_queues", f"--vhost={vhost}", "name", "messages", "consumers"
             )
-            counts = {row["name"]: row for row in rows}
+            counts = {row["name"]: Contents.of(row) for row in rows}
             for queue in queues:
-                if queue.vhost == vhost and queue.name in counts:
-                    row = counts[queue.name]
-                    found[queue.identity] = Contents(
-                        messages=int(row["messages"] or 0), consumers=int(row["consumers"] or 0)
-                    )
+                if queue.vhost == vhost:
+                    found[queue.identity] = counts.get(queue.name, Contents(messages=None, consumers=None))
         return found
 
     def refusal(self, change: Change) -> str | None:
         """Return why this door cannot make ``change``, or None."""
-        if change.destroys and isinstance(change.before, Exchange | Binding):
-            return f"rabbitmqctl has no command that deletes a {change.before.KIND}; it needs the HTTP door"
-        if not all(self._arrives(word) for command in _commands(change) for word in command):
+        if lacking := no_command(change):
+            return lacking
+        if not all(self._arrives(word) for command in commands(change) for word in command):
             return UNSAFE
+        return None
+
+    def besides(self, _change: Change) -> str | None:
+        """Return None: what is made through this door has no creator to be given anything."""
         return None
 
     def perform(self, batch: Sequence[Change]) -> None:
@@ -115,7 +115,7 @@ class RabbitmqctlDoor:
         Raises ChangeRefused or Unreachable.
         """
         for change in batch:
-            for command in _commands(change):
+            for command in commands(change):
                 self._run(*command)
         made = document(batch, salt=lambda: os.urandom(SALT_BYTES))
         if made:
@@ -217,7 +217,14 @@ def printed(raw: bytes) -> str:
     return _ESCAPED.sub(lambda found: found[1] + chr(int(found[2], 16)), text)
 
 
-def _commands(change: Change) -> tuple[tuple[str, ...], ...]:
+def no_command(change: Change) -> str | None:
+    """Return why there is no command of rabbitmqctl for ``change``, or None."""
+    if change.destroys and isinstance(change.before, Exchange | Binding):
+        return f"needs the HTTP door (rabbitmqctl has no command that deletes {_ONE[change.before.KIND]})"
+    return None
+
+
+def commands(change: Change) -> tuple[tuple[str, ...], ...]:
     """Return the commands that must run for ``change`` before its import."""
     deleted = (deletion(change.before),) if change.destroys and change.before is not None else ()
     return (*deleted, *map(_clearing, cleared_limits(change)))

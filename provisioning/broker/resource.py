@@ -35,7 +35,7 @@ class Arguments(Mapping[str, Any]):
     @cached_property
     def canonical(self) -> str:
         """The arguments as JSON with sorted keys."""
-        return _canonical(self._values)
+        return _canonical(self._values) if self._values else "{}"
 
     def plain(self) -> dict[str, object]:
         """Return the arguments as a dictionary of the caller's own."""
@@ -51,7 +51,9 @@ class Arguments(Mapping[str, Any]):
         return len(self._values)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Arguments) and self.canonical == other.canonical
+        if not isinstance(other, Arguments):
+            return False
+        return _all_same(self._values, other._values) or self.canonical == other.canonical
 
     def __hash__(self) -> int:
         return hash(self.canonical)
@@ -140,6 +142,14 @@ def _reader(names: tuple[str, ...]) -> Callable[[object], tuple[Any, ...]]:
 def _same(one: object, other: object) -> bool:
     """Tell whether two values of a field are the same beyond doubt: 1 equals True, but is another JSON."""
     return one is other or (type(one) is type(other) and one == other)
+
+
+def _all_same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    """Tell whether two mappings are the same beyond doubt, without a look into what is nested in them."""
+    return len(one) == len(other) and all(
+        name in other and type(value) in (str, int, bool) and _same(value, other[name])
+        for name, value in one.items()
+    )
 
 
 def _key(value: object) -> str:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from shlex import quote
 
 from provisioning import render
-from provisioning.apply import batches, is_work, refuse_destructive, refuse_unsupported
+from provisioning.apply import batches, is_work, refuse_destructive
 from provisioning.broker.document import document
 from provisioning.broker.objects import Queue, User
 from provisioning.broker.passwords import PasswordHash
-from provisioning.broker.rabbitmqctl import FIRST_WITHOUT_STDIN, SAFE_NAME, RabbitmqctlDoor, deletion
+from provisioning.broker.rabbitmqctl import FIRST_WITHOUT_STDIN, SAFE_NAME, commands, no_command
 from provisioning.errors import Unsupported
 from provisioning.plan import Action, Change, Plan
 
@@ -22,8 +22,6 @@ from provisioning.plan import Action, Change, Plan
 PLAIN_KINDS = frozenset(
     {
         "vhost",
-        "vhost limit",
-        "user limit",
         "topic permission",
         "permission",
         "policy",
@@ -33,6 +31,7 @@ PLAIN_KINDS = frozenset(
         "binding",
     }
 )
+BY_ITSELF = "let provisioning carry the plan out"
 HEAD = """\
 #!/bin/sh
 # Makes a broker match {source}.
@@ -65,9 +64,13 @@ json() { printf '%s' "$1" | LC_ALL=C sed -e 's/[\\\\"]/\\\\&/g' -e 's/\t/\\\\t/g
 EMPTYING = """\
 must_be_empty() {
     ctl --no-table-headers list_queues --vhost="$1" messages consumers name </dev/null >"$listed"
-    used=$(awk -F '\\t' -v name="$2" \\
-        '$3 == name && $1 + $2 > 0 { print $1, "messages,", $2, "consumers" }' "$listed")
-    [ -z "$used" ] || { printf 'queue %s holds %s; nothing was changed\\n' "$2" "$used" >&2; exit 1; }
+    held=$(awk -F '\\t' -v name="$2" '$3 == name { print $1 " messages, " $2 " consumers" }' "$listed")
+    case $held in
+        '0 messages, 0 consumers') return ;;
+        [0-9]*' messages, '[0-9]*) printf 'queue %s holds %s; nothing was changed\\n' "$2" "$held" >&2 ;;
+        *) printf 'how much queue %s holds is not known; nothing was changed\\n' "$2" >&2 ;;
+    esac
+    exit 1
 }
 listed=$(mktemp)
 trap 'rm -f "$listed"' EXIT
@@ -88,8 +91,7 @@ def script(plan: Plan, *, version: tuple[int, ...], source: str, allow_destructi
 
     Raises Unsupported for what rabbitmqctl cannot do or a script must not hold, and DestructionRefused.
     """
-    refuse_unsupported(plan, RabbitmqctlDoor())
-    for change in plan.changes:
+    for change in filter(is_work, plan.changes):
         _refuse_unscriptable(change)
     if not allow_destructive:
         refuse_destructive(plan)
@@ -105,16 +107,25 @@ def script(plan: Plan, *, version: tuple[int, ...], source: str, allow_destructi
 
 
 def _refuse_unscriptable(change: Change) -> None:
+    """Refuse what no script can do; nobody is asked, for it is made to run on another machine than this."""
     resource = change.resource
+    if reason := no_command(change) or _unsafe(change):
+        raise Unsupported(f"a script cannot {change.action} {resource.label}: {reason}", hint=BY_ITSELF)
     if change.action is Action.DELETE or resource.KIND in PLAIN_KINDS:
         return
     if not isinstance(resource, User):
         raise Unsupported(
             f"a script could not {change.action} {resource.label} without holding its secrets",
-            hint="carry the plan out with `fleet provision broker`",
+            hint=BY_ITSELF,
         )
     if not _sets_password(change) and not all(map(SAFE_NAME.fullmatch, (resource.name, *resource.tags))):
         raise Unsupported(f"the tags of {resource.label} would not pass through a shell unchanged")
+
+
+def _unsafe(change: Change) -> str | None:
+    if all(SAFE_NAME.fullmatch(word) for command in commands(change) for word in command):
+        return None
+    return "its name might not pass through the shells of that machine unchanged"
 
 
 def _head(plan: Plan, *, secrets: Sequence[_Secret], version: tuple[int, ...], source: str) -> str:
@@ -168,11 +179,10 @@ def _batch_lines(batch: Sequence[Change], secrets: dict[str, _Secret]) -> Iterat
     for change in batch:
         yield f"step {quote(render.printable(f'{change.action} {change.resource.label}'))}"
     for change in batch:
-        if change.destroys and change.before is not None:
-            yield _command(deletion(change.before))
+        yield from map(_command, commands(change))
     users = [c for c in batch if isinstance(c.after, User) and (_sets_password(c) or c.before)]
     for change in users:
-        yield _user_line(change, secrets)
+        yield from _user_lines(change, secrets)
     made = document((c for c in batch if c not in users), salt=bytes)
     if made:
         yield "import <<'DEFINITIONS'"
@@ -180,20 +190,24 @@ def _batch_lines(batch: Sequence[Change], secrets: dict[str, _Secret]) -> Iterat
         yield "DEFINITIONS"
 
 
-def _user_line(change: Change, secrets: dict[str, _Secret]) -> str:
+def _user_lines(change: Change, secrets: dict[str, _Secret]) -> Iterator[str]:
     user = change.after
     assert isinstance(user, User)
     if not _sets_password(change):
         # An import would need the stored hash again, which is a secret.
-        return _command(("set_user_tags", "--", user.name, *user.tags))
+        yield _command(("set_user_tags", "--", user.name, *user.tags))
+        if user.limits:
+            yield _command(("set_user_limits", "--", user.name, json.dumps(dict(user.limits))))
+        return
     name, tags = quote(json.dumps(user.name)), quote(json.dumps(list(user.tags)))
     given = f'"$(json "${secrets[user.name].variable}")"'
     if isinstance(user.password, PasswordHash):
         key = f'"hashing_algorithm":{json.dumps(user.password.algorithm)},"password_hash"'
     else:
         key = '"password"'
-    form = '{"users":[{"name":%s,"tags":%s,' + key + ':"%s"}]}\\n'
-    return f"printf {quote(form)} {name} {tags} {given} | import"
+    limits = f'"limits":{json.dumps(dict(user.limits))},' if user.limits else ""
+    form = '{"users":[{"name":%s,"tags":%s,' + limits + key + ':"%s"}]}\\n'
+    yield f"printf {quote(form)} {name} {tags} {given} | import"
 
 
 def _command(arguments: Sequence[str]) -> str:

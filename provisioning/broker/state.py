@@ -1,11 +1,11 @@
 """What does a broker hold, what shall it hold, and which undeclared objects may be deleted?"""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from provisioning.broker.losses import loss
+from provisioning.broker.losses import losses
 from provisioning.broker.objects import (
     Binding,
     Exchange,
@@ -59,7 +59,7 @@ class State:
     bindings: tuple[Binding, ...] = ()
     #: as desired: an undeclared user may be pruned only if it carries this tag
     mark: str | None = None
-    #: as desired: an undeclared policy may be pruned only if its name begins so
+    #: as desired: an undeclared policy or operator policy may be pruned only if its name begins so
     policy_prefix: str = ""
     #: as desired: undeclared objects whose names match any of these expressions are left alone
     keep: tuple[str, ...] = ()
@@ -92,21 +92,27 @@ class State:
     def owns(self, resource: Resource) -> bool:
         """Tell whether an undeclared object may be pruned: in a declared vhost, durable and nobody's own.
 
-        Users are marked by a tag; policies carry none, so their names are the mark.
+        Users are marked by a tag; policies carry none, so their names are the mark. A plugin's parameters are
+        somebody else's unless some of its component are declared in that vhost.
         """
+        if any(self._keeps(name) for name in _names(resource)):
+            return False
         if isinstance(resource, User):
             return self.mark is not None and self.mark in resource.tags and resource.name != DEFAULT_USER
-        if isinstance(resource, Policy) and not resource.name.startswith(self.policy_prefix):
+        if isinstance(resource, Policy | OperatorPolicy) and not resource.name.startswith(self.policy_prefix):
+            return False
+        if isinstance(resource, Parameter) and not any(map(resource.is_beside, self.parameters)):
             return False
         vhost = getattr(resource, "vhost", None)
         if all(vhost != declared.name for declared in self.vhosts) or is_protected(resource):
             return False
-        lasting = getattr(resource, "durable", True) and not getattr(resource, "auto_delete", False)
-        return lasting and not any(self._keeps(name) for name in _names(resource))
+        return getattr(resource, "durable", True) and not getattr(resource, "auto_delete", False)
 
-    def loss(self, change: Change, actual: Mapping[Identity, Resource]) -> Loss | None:
-        """Return what ``change`` takes away, given what is there, or None."""
-        return loss(change, actual)
+    def losses(
+        self, changes: Sequence[Change], actual: Mapping[Identity, Resource]
+    ) -> Mapping[Identity, Loss]:
+        """Return what each of ``changes`` takes away, given what is there."""
+        return losses(changes, actual)
 
     def _keeps(self, name: str) -> bool:
         return any(re.search(pattern, name) for pattern in self.keep)
@@ -171,6 +177,9 @@ def _is_grant_to_default_user(resource: Resource) -> bool:
 
 
 def _names(resource: Resource) -> tuple[str, ...]:
-    if isinstance(resource, Exchange | Queue | Policy | OperatorPolicy | Parameter):
+    """Return the names by which an object is kept."""
+    if isinstance(resource, User | Exchange | Queue | Policy | OperatorPolicy | Parameter):
         return (resource.name,)
+    if isinstance(resource, Permission | TopicPermission):
+        return (resource.user,)
     return (resource.source, resource.destination) if isinstance(resource, Binding) else ()

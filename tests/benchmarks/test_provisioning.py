@@ -50,7 +50,7 @@ print(time.perf_counter() - wall, time.process_time() - cpu, len(actual), len(ma
 """
 
 
-def test_planning_fifty_thousand_objects_takes_less_than_a_second() -> None:
+def test_planning_fifty_thousand_objects_takes_less_than_a_second_of_processor_time() -> None:
     walls, cpus = [], []
     for _ in range(ROUNDS):
         done = subprocess.run(
@@ -68,7 +68,8 @@ def test_planning_fifty_thousand_objects_takes_less_than_a_second() -> None:
         f"\nplan of {PLANNED:,} objects that are as desired: {median(walls):.2f} s, best {min(walls):.2f} s,"
         f" of them {median(cpus):.2f} s of CPU; limit {LIMIT_SECONDS} s"
     )
-    # What else the machine does only ever adds to the best of the rounds.
+    # Of the processor's time: on a machine with other work the wall's says nothing of the plan, which waits
+    # for nothing; where it is alone the two are the same.
     assert min(cpus) <= LIMIT_SECONDS
 
 

@@ -11,7 +11,6 @@ import pytest
 import requests
 
 from provisioning.apply import Door, Report, apply, plan_against
-from provisioning.broker.management import ManagementDoor
 from provisioning.broker.objects import (
     Binding,
     Exchange,
@@ -28,6 +27,7 @@ from provisioning.broker.state import State
 from provisioning.plan import Resource
 from tests.broker import BrokerNode
 from tests.broker_model import state, stored
+from tests.new_queues import NewQueuesDoor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Place:
     def door(self, name: str = "http") -> Door:
         if name == "rabbitmqctl":
             return RabbitmqctlDoor(self.node.rabbitmqctl)
-        return ManagementDoor(
+        return NewQueuesDoor(
             self.node.management_url, user=self.node.admin_user, password=self.node.admin_password.reveal()
         )
 

@@ -3,6 +3,7 @@
 Each test names an assumption; one that fails after an upgrade says where to look.
 """
 
+import errno
 import inspect
 import logging
 import re
@@ -45,6 +46,7 @@ from fleet.worker import logs
 from fleet.worker.children import pool_pids
 from fleet.worker.consumer import FleetConsumer
 from fleet.worker.message import OVERRIDING_HEADERS, PROTOCOL_HEADERS
+from fleet.worker.pool import FleetPool
 from fleet.worker.request import FleetRequest
 from fleet.worker.unread import take_in
 from fleet.worker.wire import ForgivingTransport, forgiving_frames
@@ -230,12 +232,12 @@ def test_celery_stops_what_runs_when_it_has_been_told_of_a_lost_connection() -> 
     assert told < cleared, "what waits for a slot, and tasks that no child has accepted, are dropped after it"
 
 
-@pytest.fixture
-def pool() -> Iterator[TaskPool]:
-    """A pool of one child, as a worker has it, on an event loop that does not turn."""
+@pytest.fixture(params=[TaskPool, FleetPool])
+def pool(request: pytest.FixtureRequest) -> Iterator[TaskPool]:
+    """A pool of one child, Celery's and a worker's, on an event loop that does not turn."""
     app = Celery("contract", set_as_current=False)
     hub = Hub()
-    made = TaskPool(1, app=app, threads=False, initargs=(app, "contract"))
+    made = request.param(1, app=app, threads=False, putlocks=False, initargs=(app, "contract"))
     made.start()
     made.register_with_event_loop(hub)
     made.hub = hub
@@ -291,6 +293,60 @@ def test_a_message_of_which_half_has_come_is_read_on(pool: TaskPool) -> None:
         assert time.monotonic() < deadline
         take_in(pool, pool.hub)
     assert ended == [bytes(1_000_000)]
+
+
+def test_jobs_of_any_size_come_whole_to_a_child(pool: TaskPool) -> None:
+    # A pipe takes 4096 bytes at once or none of them, and holds 65536.
+    sizes = [0, 3000, *range(3900, 4100, 8), 70_000, 1_000_000]
+    ended: list[int] = []
+    for size in sizes:
+        pool.apply_async(len, ("x" * size,), callback=ended.append)
+    turn(pool, until=lambda: len(ended) == len(sizes))
+    assert ended == sizes
+    assert not pool._pool._cache
+    assert not pool.hub.writers
+
+
+@pytest.mark.parametrize("pool", [FleetPool], indirect=True)
+def test_a_small_job_goes_to_a_free_child_in_one_write_and_the_next_one_waits_for_its_end(
+    pool: TaskPool,
+) -> None:
+    turn(pool, until=lambda: pool._pool._all_inqueues)
+    (child,) = pool._pool._pool
+    ended: list[object] = []
+    writes: list[int] = []
+    send = child.send_job_offset
+
+    def noted(piece: memoryview, offset: int) -> int:
+        writes.append(len(ended))
+        return int(send(piece, offset))
+
+    child.send_job_offset = noted
+    for number in range(3):
+        pool.apply_async(int, (number,), callback=ended.append)
+    turn(pool, until=lambda: len(ended) == 3)
+    assert ended == [0, 1, 2]
+    assert writes == [0, 1, 2]
+
+
+@pytest.mark.parametrize("pool", [FleetPool], indirect=True)
+def test_a_job_that_a_full_pipe_does_not_take_is_written_when_it_does(pool: TaskPool) -> None:
+    turn(pool, until=lambda: pool._pool._all_inqueues)
+    (child,) = pool._pool._pool
+    refusals = iter([BlockingIOError(errno.EAGAIN, "full")] * 3)
+    send = child.send_job_offset
+
+    def full_at_first(piece: memoryview, offset: int) -> int:
+        if refusal := next(refusals, None):
+            raise refusal
+        return int(send(piece, offset))
+
+    child.send_job_offset = full_at_first
+    ended: list[object] = []
+    pool.apply_async(int, ("7",), callback=ended.append)
+    turn(pool, until=lambda: ended)
+    assert ended == [7]
+    assert not pool.hub.writers
 
 
 def test_routers_are_called_with_the_task_before_the_default_queue_is_taken() -> None:

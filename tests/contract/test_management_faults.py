@@ -1,7 +1,7 @@
 """What stands between us and the management API: dead nodes, proxies, certificates, answers that are none."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,11 +10,15 @@ import pytest
 
 from fleet.daemons.process import free_ports
 from fleet.daemons.rabbitmq import RabbitNode
+from fleet.doctor.management import ManagementView
+from fleet.doctor.unseen import Unseen
 from provisioning import errors
 from provisioning.apply import apply, plan_against
 from provisioning.broker.http_api import ClientCertificate
 from provisioning.broker.management import ManagementDoor
-from provisioning.broker.objects import Vhost
+from provisioning.broker.objects import Queue, Vhost
+from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
+from provisioning.plan import Contents
 from tests.broker_model import state
 from tests.certificates import Authority, Issued
 from tests.servers import skipped_without_packages
@@ -77,7 +81,7 @@ def door(*urls: str, node: RabbitNode | None = None, timeout_seconds: float = 20
     return ManagementDoor(urls, user=user, password=password, timeout_seconds=timeout_seconds)
 
 
-@pytest.mark.parametrize(
+ANSWERS = pytest.mark.parametrize(
     ("answers", "error", "message"),
     [
         pytest.param(
@@ -133,6 +137,9 @@ def door(*urls: str, node: RabbitNode | None = None, timeout_seconds: float = 20
         ),
     ],
 )
+
+
+@ANSWERS
 def test_an_answer_that_is_none_is_one_clear_error_with_a_hint(
     answers: list[tuple[int, str, bytes]], error: type[errors.ProvisioningError], message: str
 ) -> None:
@@ -140,6 +147,45 @@ def test_an_answer_that_is_none_is_one_clear_error_with_a_hint(
         door(service.url).observe()
     assert caught.value.hint
     assert "\n" not in caught.value.message
+
+
+@ANSWERS
+def test_a_view_of_the_doctor_says_of_the_same_answers_that_it_could_not_see(
+    answers: list[tuple[int, str, bytes]], error: type[errors.ProvisioningError], message: str
+) -> None:
+    del error, message
+    looks: tuple[Callable[[ManagementView], object], ...] = (
+        lambda view: view.nodes(),
+        lambda view: view.queues("v"),
+        lambda view: view.global_prefetch_channels("v"),
+    )
+    for look in looks:
+        # An empty list says that there is none.
+        bad = [answer for answer in answers if answer[2] != b"[]"][-1:]
+        with serving(*bad) as service, pytest.raises(Unseen) as caught:
+            look(ManagementView((service.url,), user="u", password="p"))
+        assert str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [(200, JSON, b'[{"name"'), (200, JSON, b'[["name"]]'), (500, JSON, b"")])
+def test_a_view_says_of_a_strange_list_of_deprecated_features_that_it_could_not_see(
+    answer: tuple[int, str, bytes],
+) -> None:
+    with serving(answer) as service, pytest.raises(Unseen):
+        ManagementView((service.url,), user="u", password="p").deprecated_in_use()
+
+
+def test_a_view_of_the_doctor_goes_on_at_the_next_node(rabbit: RabbitNode) -> None:
+    with serving((503, "text/html", HTML)) as gone:
+        view = ManagementView(
+            (gone.url, rabbit.management_url),
+            user=rabbit.admin_user,
+            password=rabbit.admin_password.reveal(),
+        )
+        assert [node.is_running for node in view.nodes()] == [True]
+        assert abs(view.clock_offset_seconds()) < 5
+    assert len(gone.asked) == 1
 
 
 @pytest.mark.parametrize("url", ["mq1:15672", "http://", "ftp://mq1", "http://[::1"])
@@ -233,7 +279,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def guarded(
     tmp_path_factory: pytest.TempPathFactory, authority: Authority
 ) -> Iterator[tuple[RabbitNode, str]]:
-    """A real broker whose API speaks TLS only with who shows a certificate, and its URL."""
+    """A real broker whose API speaks TLS only with who shows a certificate, and its URL.
+
+    It keeps no statistics, either.
+    """
     (port,) = free_ports(1)
     issued = authority.issue("127.0.0.1")
     settings = {
@@ -244,6 +293,7 @@ def guarded(
         "management.ssl.keyfile": str(issued.key),
         "management.ssl.verify": "verify_peer",
         "management.ssl.fail_if_no_peer_cert": "true",
+        "management_agent.disable_metrics_collector": "true",
     }
     with skipped_without_packages():
         node = RabbitNode.start(tmp_path_factory.mktemp("guarded") / "node", settings=settings)
@@ -273,6 +323,24 @@ def test_a_broker_that_asks_for_a_certificate_gets_it(
 ) -> None:
     shown = authority.issue("provisioner", client=True)
     assert guarded_door(guarded, authority, shown).observe().version
+
+
+def test_a_queue_of_a_broker_without_statistics_is_not_taken_for_an_empty_one(
+    guarded: tuple[RabbitNode, str], authority: Authority
+) -> None:
+    over_http = guarded_door(guarded, authority, authority.issue("provisioner", client=True))
+    queue = Queue(vhost="counted", name="q", type="classic")
+    made = plan_against(state([Vhost(name="counted"), queue]), over_http.observe(), over_http)
+    assert apply(made, over_http).converged
+    pruned = plan_against(state([Vhost(name="counted")]), over_http.observe(), over_http, prune=True)
+    assert not pruned.contents[queue.identity].known
+    over_http.staleness_seconds = 0.0
+    with pytest.raises(errors.QueueInUse, match="how much it holds is not known"):
+        apply(pruned, over_http, allow_destructive=True)
+    # The broker itself knows.
+    ctl = RabbitmqctlDoor(guarded[0].rabbitmqctl)
+    assert ctl.contents([queue]) == {queue.identity: Contents(messages=0, consumers=0)}
+    assert apply(pruned, ctl, allow_destructive=True, pause=lambda _: None).converged
 
 
 def test_without_a_certificate_that_the_broker_trusts_the_hint_says_so(

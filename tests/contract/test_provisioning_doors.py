@@ -15,23 +15,25 @@ import requests
 
 from fleet import fleetfile
 from fleet.ops.provision import DoorName, plan_broker, provision_broker
-from provisioning import render
-from provisioning.apply import apply
+from provisioning import errors, render
+from provisioning.apply import apply, plan_against
 from provisioning.broker.definitions import parse
+from provisioning.broker.management import ManagementDoor
 from provisioning.broker.objects import (
     Binding,
     Exchange,
     Permission,
     Queue,
     User,
+    Vhost,
 )
 from provisioning.broker.passwords import Password
 from provisioning.broker.resource import Arguments
 from provisioning.broker.script import script
 from provisioning.broker.state import State
-from provisioning.plan import Resource
+from provisioning.plan import Contents, Resource
 from tests.broker import BrokerVhost, hosts_and_workers
-from tests.broker_model import ModelDoor
+from tests.broker_model import ModelDoor, state
 from tests.contract.place import Place, told
 from tests.unit.provisioning.states import POOL
 
@@ -119,18 +121,44 @@ def test_a_script_makes_a_fleet(place: Place, fleet_file: Path) -> None:
     text = script(planned.plan, version=planned.version, source="fleet.toml")
     password = fleet_file.with_name("password").read_text()
     assert password not in text
+    run_script(place, text, f"{password}\n" * 2)
+    for door in DoorName:
+        assert plan_broker(fleet, {}, door=door, prune=True).plan.changes == ()
+
+
+def run_script(place: Place, text: str, secrets: str) -> None:
     done = subprocess.run(
         ("/bin/sh", "-c", text),
         env={**os.environ, "RABBITMQCTL": " ".join(place.node.rabbitmqctl)},
-        input=f"{password}\n" * 2,
+        input=secrets,
         capture_output=True,
         encoding="utf-8",
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for door in DoorName:
-        assert plan_broker(fleet, {}, door=door, prune=True).plan.changes == ()
+
+
+def test_a_script_sets_and_clears_limits(place: Place) -> None:
+    few = Arguments({"max-connections": 5, "max-channels": 9})
+    vhost = Vhost(name=place.name, limits=Arguments({"max-queues": 9}))
+    users = [
+        User(name=f"{place.name}.{name}", tags=(place.name,), password=Password("one"), limits=few)
+        for name in ("less", "fewer", "none")
+    ]
+    less, fewer, none = users
+    door = place.door()
+    assert place.converge(place.desired(vhost, *users), door).converged
+    wanted = place.desired(
+        replace(vhost, limits=Arguments()),
+        replace(less, limits=Arguments({"max-channels": 3})),
+        replace(fewer, limits=Arguments({"max-channels": 4}), password=Password("two")),
+        replace(none, limits=Arguments()),
+    )
+    seen = door.observe()
+    text = script(plan_against(wanted, seen, door), version=seen.version, source="limits")
+    run_script(place, text, "two\n")
+    assert plan_against(wanted, door.observe(), door).changes == ()
 
 
 @pytest.mark.parametrize("door", ["http", "rabbitmqctl"])
@@ -175,6 +203,30 @@ def test_the_http_door_deletes_exchanges_and_bindings_whatever_they_are_called(p
     assert place.converge(place.desired(own), door).converged
 
 
+def test_over_http_a_name_that_is_no_part_of_a_url_is_refused_before_anything_is_changed(
+    place: Place,
+) -> None:
+    door, queue = place.door(), Queue(vhost=place.name, name="..", type="classic")
+    assert place.converge(place.desired(queue), door).converged
+    there = place.seen()
+    for wanted in (place.desired(), state([Vhost(name="..")])):
+        planned = plan_against(wanted, door.observe(), door, prune=True)
+        with pytest.raises(errors.Unsupported, match=r"`\.\.` cannot be part of a URL"):
+            apply(planned, door, allow_destructive=True)
+    assert place.seen() == there
+
+
+def test_a_queue_that_is_gone_is_not_known_through_either_door(place: Place) -> None:
+    assert place.converge(place.desired(), place.door()).converged
+    gone = Queue(vhost=place.name, name="gone", type="classic")
+    unknown = {gone.identity: Contents(messages=None, consumers=None)}
+    over_http = ManagementDoor(
+        place.node.management_url, user=place.node.admin_user, password=place.node.admin_password.reveal()
+    )
+    for door in (over_http, place.door("rabbitmqctl")):
+        assert door.contents([gone]) == unknown
+
+
 def test_creating_a_vhost_over_http_leaves_its_creator_no_permission(place: Place) -> None:
     assert place.converge(place.desired(), place.door()).converged
     assert place.seen() == {place.bare}
@@ -211,7 +263,7 @@ def test_rabbitmqctl_refuses_to_delete_a_binding_before_anything_is_changed(
     ).raise_for_status()
     before = place.seen()
     planned = plan_broker(fleet, {}, door=DoorName.RABBITMQCTL, prune=True)
-    assert "it needs the HTTP door" in render.text(planned.plan, refusals=planned.refusals)
+    assert "needs the HTTP door" in render.text(planned.plan, refusals=planned.refusals)
     with pytest.raises(Exception, match=r"cannot delete binding fleet\.tasks → queue fleet\.email"):
         apply(planned.plan, planned.door)
     assert place.seen() == before

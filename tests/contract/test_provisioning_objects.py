@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from provisioning.broker.objects import (
 )
 from provisioning.broker.parameters import GlobalParameter, Json, Parameter
 from provisioning.broker.passwords import Password
+from provisioning.broker.policies import settings as settings_of
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.regexes import fault
 from provisioning.broker.releases import refuse_unfit, settled
@@ -40,6 +41,10 @@ CASES = sorted((Path(__file__).parent.parent / "cases" / "plans").glob("*.json")
 DOORS = ("http", "rabbitmqctl")
 #: seconds for the generated states of one release
 GENERATING_SECONDS = 20.0
+#: fewest generated cases of one release, however long they take
+FEWEST = 5
+#: within which the statistics know a new queue
+STATISTICS_SECONDS = 40.0
 #: names with everything that a URL, a shell, JSON or a terminal reads otherwise
 ODD_NAMES = ("- a%2F/b?#&\"'ü", "--$HOME `id` $(id) \\ !*;|<>")
 
@@ -81,10 +86,24 @@ def titles(planned: Plan) -> list[str]:
     return [f"{change.action} {change.resource.label}" for change in planned.changes]
 
 
+@dataclass
+class Tries:
+    """How many generated cases have been tried, and until when there shall be more."""
+
+    deadline: float
+    count: int = 0
+
+    def enough(self) -> bool:
+        """Tell whether the time is over; a slow machine tries the fewest that are worth anything."""
+        return self.count >= FEWEST and time.monotonic() > self.deadline
+
+
 @pytest.fixture
-def deadline() -> float:
-    """When to stop generating, on the monotonic clock."""
-    return time.monotonic() + GENERATING_SECONDS
+def tries() -> Iterator[Tries]:
+    """Count the cases, of which there must be some."""
+    made = Tries(deadline=time.monotonic() + GENERATING_SECONDS)
+    yield made
+    assert made.count >= FEWEST
 
 
 @settings(
@@ -95,10 +114,11 @@ def deadline() -> float:
 )
 @given(actual=plain_states(), desired=plain_states())
 def test_from_any_state_to_any_other_and_then_there_is_nothing_left_to_do(
-    place: Place, deadline: float, actual: State, desired: State
+    place: Place, tries: Tries, actual: State, desired: State
 ) -> None:
-    if time.monotonic() > deadline:
+    if tries.enough():
         return
+    tries.count += 1
     door = place.door()
     for wanted in (actual, desired):
         there = place.desired(*place.moved(wanted), own_permission(place))
@@ -230,7 +250,7 @@ def test_a_broker_is_asked_for_nothing_that_it_would_refuse_or_forget(place: Pla
     changed = Vhost(name=name, default_queue_type="quorum")
     elsewhere = Queue(vhost=f"{name}-no", name="q", type="classic")
     unbound = Binding(vhost=name, source="nobody", destination="nothing")
-    refused = {
+    refused: dict[str, tuple[Resource, bool]] = {
         "consumer-timeout": (timeout, old),
         "ha-mode": (mirrors, not old),
         "streams": (streams, old),
@@ -306,9 +326,58 @@ def test_parameters_of_a_plugin_are_made_and_deleted_and_their_passwords_not_sho
             assert [word for word in (secret, "another") if word in shown] == []
             assert apply(planned, made).converged
             assert plan_against(desired, place.door().observe(), made).changes == ()
-        report = place.converge(place.desired(), made)
+        # Nobody who declares no shovel owns one.
+        assert plan_against(place.desired(), made.observe(), made, prune=True).changes == ()
+        report = place.converge(place.desired(replace(shovel, name="kept")), made)
         assert report.converged
-        assert [c.action for c in report.done] == [Action.DELETE]
+        assert [c.action for c in report.done] == [Action.CREATE, Action.DELETE]
+
+
+def test_the_settings_of_a_queue_are_those_that_the_broker_says_it_has(place: Place) -> None:
+    def rule(
+        kind: type[Policy] | type[OperatorPolicy],
+        name: str,
+        priority: int,
+        *,
+        apply_to: str = "queues",
+        **more: object,
+    ) -> Policy | OperatorPolicy:
+        definition = Arguments({key.replace("_", "-"): value for key, value in more.items()})
+        return kind(
+            vhost=place.name,
+            name=name,
+            pattern=f"^{name[0]}",
+            priority=priority,
+            apply_to=apply_to,
+            definition=definition,
+        )
+
+    rules = [
+        rule(Policy, "a", 1, max_length=5),
+        rule(Policy, "a-high", 9, max_length=50, message_ttl=1000, overflow="reject-publish"),
+        rule(OperatorPolicy, "a", 9, max_length=7, message_ttl=5000, expires=900_000),
+        rule(OperatorPolicy, "a-low", 1, max_length=1),
+        rule(Policy, "b", 0, max_length=3),
+        rule(OperatorPolicy, "c", 0, max_length=4),
+        rule(Policy, "d", 0, apply_to="exchanges", alternate_exchange="x"),
+    ]
+    queues = [Queue(vhost=place.name, name=name, type="classic") for name in ("a-1", "b-1", "c-1", "d-1")]
+    assert place.converge(place.desired(*rules, *queues), place.door()).converged
+    policies = [r for r in place.door().observe().resources if isinstance(r, Policy | OperatorPolicy)]
+    told: dict[str, dict[str, object]] = {}
+    deadline = time.monotonic() + STATISTICS_SECONDS
+    while len(told) < len(queues):
+        assert time.monotonic() < deadline
+        answer = requests.get(
+            f"{place.node.management_url}/api/queues/{place.name}",
+            auth=(place.node.admin_user, place.node.admin_password.reveal()),
+            timeout=20,
+        )
+        rows = [row for row in answer.json() if "effective_policy_definition" in row]
+        told = {row["name"]: dict(row["effective_policy_definition"] or {}) for row in rows}
+    assert {queue.name: settings_of(queue, policies) for queue in queues} == {
+        name: [settings] for name, settings in told.items()
+    }
 
 
 def test_an_export_of_the_broker_is_a_desired_state_that_needs_no_change(place: Place) -> None:

@@ -14,23 +14,10 @@ import requests
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from provisioning.broker import operations as ask
 from provisioning.broker.definitions import parse, version
 from provisioning.broker.expression import matches
 from provisioning.broker.objects import Permission, TopicPermission
-from provisioning.broker.operations import (
-    DIRECT_REPLY,
-    BindExchange,
-    BindQueue,
-    Consume,
-    DeclareExchange,
-    DeclareQueue,
-    DeleteExchange,
-    DeleteQueue,
-    Operation,
-    Publish,
-    Purge,
-    Right,
-)
 from provisioning.broker.simulator import Rights
 from provisioning.broker.state import State
 from tests.broker import BrokerNode
@@ -97,7 +84,7 @@ class World:
 
     def grant(self, permission: Permission, topics: tuple[TopicPermission, ...]) -> Rights:
         place = f"{self.vhost}/{self.user}"
-        rows = {str(right): getattr(permission, right) for right in Right}
+        rows = {str(right): getattr(permission, right) for right in ask.Right}
         self.api("PUT", f"permissions/{place}", rows)
         if self.limited:
             self.api("DELETE", f"topic-permissions/{place}")
@@ -118,21 +105,21 @@ class World:
         return Rights.of(told, self.user, self.vhost, version=self.version)
 
 
-def changes(operation: Operation) -> bool:
-    made = isinstance(operation, DeclareQueue | DeclareExchange) and not operation.passive
-    return made or isinstance(operation, DeleteQueue | DeleteExchange)
+def changes(operation: ask.Operation) -> bool:
+    made = isinstance(operation, ask.DeclareQueue | ask.DeclareExchange) and not operation.passive
+    return made or isinstance(operation, ask.DeleteQueue | ask.DeleteExchange)
 
 
 KINDS = (
-    Publish,
-    Consume,
-    Purge,
-    DeclareQueue,
-    DeclareExchange,
-    DeleteQueue,
-    DeleteExchange,
-    BindQueue,
-    BindExchange,
+    ask.Publish,
+    ask.Consume,
+    ask.Purge,
+    ask.DeclareQueue,
+    ask.DeclareExchange,
+    ask.DeleteQueue,
+    ask.DeleteExchange,
+    ask.BindQueue,
+    ask.BindExchange,
 )
 
 
@@ -161,26 +148,26 @@ def world(each_broker: BrokerNode) -> Iterator[World]:
 exchanges = st.one_of(st.sampled_from(tuple(EXCHANGES)), st.sampled_from(("", *THEIRS, *NEW)))
 queues = st.sampled_from((*QUEUES, *NEW))
 keys = st.sampled_from(KEYS)
-operations: st.SearchStrategy[Operation] = st.one_of(
-    st.builds(Publish, exchange=exchanges, key=keys, copies=st.one_of(st.just(()), st.tuples(keys))),
-    st.builds(Consume, queue=st.sampled_from((*QUEUES, *NEW, DIRECT_REPLY))),
-    st.builds(Purge, queue=queues),
+operations: st.SearchStrategy[ask.Operation] = st.one_of(
+    st.builds(ask.Publish, exchange=exchanges, key=keys, copies=st.one_of(st.just(()), st.tuples(keys))),
+    st.builds(ask.Consume, queue=st.sampled_from((*QUEUES, *NEW, ask.DIRECT_REPLY))),
+    st.builds(ask.Purge, queue=queues),
     st.builds(
-        DeclareQueue,
+        ask.DeclareQueue,
         queue=st.sampled_from(("", *QUEUES, *NEW)),
         passive=st.booleans(),
         dead_letter_exchange=st.one_of(st.none(), exchanges),
     ),
     st.builds(
-        DeclareExchange,
+        ask.DeclareExchange,
         exchange=exchanges,
         passive=st.booleans(),
         alternate_exchange=st.one_of(st.none(), exchanges),
     ),
-    st.builds(DeleteQueue, queue=queues),
-    st.builds(DeleteExchange, exchange=exchanges),
-    st.builds(BindQueue, queue=queues, exchange=exchanges, key=keys),
-    st.builds(BindExchange, destination=exchanges, source=exchanges, key=keys),
+    st.builds(ask.DeleteQueue, queue=queues),
+    st.builds(ask.DeleteExchange, exchange=exchanges),
+    st.builds(ask.BindQueue, queue=queues, exchange=exchanges, key=keys),
+    st.builds(ask.BindExchange, destination=exchanges, source=exchanges, key=keys),
 )
 expressions = st.just(".*") | st.sampled_from(
     (
@@ -235,7 +222,7 @@ def test_the_broker_says_what_the_simulator_says(world: World) -> None:
         phases=(Phase.explicit, Phase.generate),
     )
     @given(grant=grants, wanted=st.lists(operations, min_size=15, max_size=25))
-    def compare(grant: Grant, wanted: list[Operation]) -> None:
+    def compare(grant: Grant, wanted: list[ask.Operation]) -> None:
         who = {"user": world.user, "vhost": world.vhost}
         permission = Permission(configure=grant.configure, write=grant.write, read=grant.read, **who)
         topics = tuple(
@@ -259,7 +246,7 @@ def test_the_broker_says_what_the_simulator_says(world: World) -> None:
 
 def test_a_user_without_a_permission_cannot_open_the_vhost(world: World) -> None:
     rights = Rights.of(world.state, world.user, world.vhost, version=world.version)
-    assert not rights.judge(DeclareQueue(queue="tasks.mail", passive=True)).allowed
+    assert not rights.judge(ask.DeclareQueue(queue="tasks.mail", passive=True)).allowed
     with pytest.raises(amqp.NotAllowed), world.client.channel():
         pass
 

@@ -10,7 +10,7 @@ MEANINGS = {
     2: "usage or configuration: the command, its environment or the fleet file is wrong; nothing was changed",
     3: "partly done: some hosts, tasks or changes failed",
     4: "changes pending (`provision broker --check`), or a check found problems",
-    5: "no broker could be reached",
+    5: "no broker, or no host, could be reached",
     130: "interrupted with Ctrl-C",
 }
 

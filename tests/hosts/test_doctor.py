@@ -71,7 +71,7 @@ def test_a_cluster_is_sound_and_a_dead_node_is_told_by_every_check_that_it_conce
     assert "warn: transient queues that are not exclusive: passing" in told(examine(fleet, {}), "deprecated")
     # RabbitMQ names them itself from 3.13 on; what it names is counted once.
     node = cluster.nodes[0]
-    view = ManagementView(node.management_url, user=node.admin_user, password=node.admin_password.reveal())
+    view = ManagementView((node.management_url,), user=node.admin_user, password=node.admin_password.reveal())
     assert ("transient_nonexcl_queues" in view.deprecated_in_use()) is (release == "4.0")
     assert len(told(examine(fleet, {}), "deprecated")) == 1
     dead = cluster.nodes[2]

@@ -72,3 +72,15 @@ def test_the_cluster_of_the_how_to_is_a_valid_broker() -> None:
     fleet = parse(tables + "[hosts.alpha]\n", source="fleet.toml")
     assert [node.host for node in fleet.broker.nodes] == [f"mq{number}.example.org" for number in (1, 2, 3)]
     assert all(node.tls for node in fleet.broker.nodes)
+
+
+def test_the_hosts_of_the_how_to_are_reached_as_it_says() -> None:
+    (tables,) = blocks("prepare-a-host", "toml")
+    rest = """
+[broker]
+url = "amqp://127.0.0.1:5672"
+password = "env:P"
+"""
+    fleet = parse(rest + tables, source="fleet.toml")
+    assert (fleet.ssh.user, fleet.ssh.jump) == ("deploy", "ops@bastion.example.org")
+    assert [(host.ssh_user, host.jump) for host in fleet.hosts] == [(None, None), ("root", "none")]

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fleet.config.schema.broker import BrokerTable
+from fleet.config.schema.ssh import SshTable
 from fleet.config.schema.table import Table
 from fleet.config.schema.work import BackupTable, MailTable, ScheduleTable, TasksTable, UrlTable
 from fleet.config.schema.workers import HostTable, QueueTable, WorkerTable
@@ -20,6 +21,7 @@ __all__ = [
     "HostTable",
     "QueueTable",
     "ScheduleTable",
+    "SshTable",
     "WorkerTable",
 ]
 
@@ -40,6 +42,7 @@ class FleetFile(Table):
 
     fleet: FleetTable = FleetTable()
     broker: BrokerTable
+    ssh: SshTable = SshTable()
     hosts: Annotated[dict[HostName, HostTable], Field(min_length=1)]
     queues: dict[Name, QueueTable] = Field(default={})
     workers: dict[Name, WorkerTable] = Field(default={})

@@ -5,7 +5,18 @@ from typing import Annotated
 from pydantic import Field
 
 from fleet.config.schema.table import Table
-from fleet.config.values import Address, Duration, HostPattern, Name, Reference, Window, Word
+from fleet.config.values import (
+    Address,
+    Duration,
+    HostPattern,
+    JumpHosts,
+    LoginName,
+    Name,
+    Port,
+    Reference,
+    Window,
+    Word,
+)
 from fleet.model import SLOT_PORT_STEP, Pool
 
 #: leaves room for the port of the worker's second instance
@@ -21,6 +32,12 @@ class HostTable(Table):
     """Labels, used as `@label` wherever hosts are named."""
     password: Reference | None = None
     """With `per-host`: the password of this host's broker users; `host_password` when left out."""
+    ssh_user: LoginName | None = None
+    """Who logs in over SSH; `user` of `[ssh]` when left out."""
+    ssh_port: Port | None = None
+    """TCP port of its sshd; `port` of `[ssh]` when left out."""
+    jump: JumpHosts | None = None
+    """Hosts to go through; `jump` of `[ssh]` when left out, and `none` for no host."""
 
 
 class QueueTable(Table):

@@ -9,10 +9,15 @@ import amqp
 import pytest
 
 from fleet import fleetfile
+from fleet.daemons.rabbitmq import RabbitNode
 from fleet.model import Fleet
 from fleet.ops.provision import plan_broker, provision_broker
 from tests.broker import BrokerVhost, hosts_and_workers
+from tests.integration.provisioning.scripts import Scripts
+from tests.new_queues import queues_are_new
 from tests.servers import Provisioned
+
+__all__ = ["queues_are_new"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,3 +91,12 @@ def _site(provisioned: Provisioned) -> Site:
         for role, more in roles.items()
     )
     return Site(vhost=vhost, file=vhost.write_fleet_toml(users + hosts_and_workers("alpha", "beta")))
+
+
+@pytest.fixture
+def scripts(rabbit: RabbitNode, tmp_path: Path) -> Iterator[Scripts]:
+    named = BrokerVhost.name_only(rabbit, tmp_path)
+    try:
+        yield Scripts(node=rabbit, vhost=named.name, file=tmp_path / "desired.json")
+    finally:
+        named.delete()

@@ -28,6 +28,8 @@ class Gate:
     after: Callable[[int], object] = nothing
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     url: str = ""
+    #: numbers of the writes that are refused here
+    refused: frozenset[int] = frozenset()
     #: how many writes the broker has answered
     passed: int = 0
 
@@ -47,6 +49,9 @@ def gate(node: BrokerNode) -> Iterator[Gate]:
             number = next(made.numbers) if self.command != "GET" else None
             if number:
                 made.before(number)
+                if number in made.refused:
+                    self.send_error(400)
+                    return
             upstream = http.client.HTTPConnection(LOOPBACK, made.port, timeout=30)
             try:
                 unwanted = ("host", "accept-encoding")

@@ -101,11 +101,8 @@ def told(site: Site, lines: list[str]) -> list[str]:
     return [line.format(vhost=site.vhost.name, user=site.vhost.user) for line in lines]
 
 
-def test_every_kind_of_drift_is_named_exactly_and_repaired(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The queues here are empty for certain, so their statistics need no second reading.
-    monkeypatch.setattr("provisioning.broker.management.ManagementDoor.staleness_seconds", 0.0)
+@pytest.mark.usefixtures("queues_are_new")
+def test_every_kind_of_drift_is_named_exactly_and_repaired(site: Site) -> None:
     for name, (drift, expected) in DRIFTS.items():
         drift(site)
         assert (name, site.pending()) == (name, told(site, expected))
@@ -129,6 +126,11 @@ UNDECLARED: dict[str, dict[str, Any]] = {
 }
 FOREIGN: dict[str, dict[str, Any]] = {
     "policies/{vhost}/theirs": {"pattern": "^none$", "definition": {"max-length": 1}, "apply-to": "queues"},
+    "operator-policies/{vhost}/theirs": {
+        "pattern": "^none$",
+        "definition": {"max-length": 1},
+        "apply-to": "queues",
+    },
     "queues/{vhost}/w-a@alpha.celery.pidbox": {"durable": True},
     "queues/{vhost}/passing": {"durable": False},
     "exchanges/{vhost}/celeryev": {"type": "topic", "durable": True},
@@ -143,10 +145,8 @@ def make(site: Site, objects: dict[str, dict[str, Any]]) -> None:
         put(path.replace("@", "%40"), filled)(site)
 
 
-def test_undeclared_objects_stay_until_they_are_pruned_and_foreign_ones_stay_for_good(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("provisioning.broker.management.ManagementDoor.staleness_seconds", 0.0)
+@pytest.mark.usefixtures("queues_are_new")
+def test_undeclared_objects_stay_until_they_are_pruned_and_foreign_ones_stay_for_good(site: Site) -> None:
     make(site, UNDECLARED)
     make(site, FOREIGN)
     keyed = f"bindings/{site.vhost.name}/e/leftover/q/leftover"
@@ -162,6 +162,8 @@ def test_undeclared_objects_stay_until_they_are_pruned_and_foreign_ones_stay_for
         assert "leftover" not in queues
         policies = {policy["name"] for policy in site.vhost.api("GET", f"policies/{name}")}
         assert "theirs" in policies
+        bounds = {policy["name"] for policy in site.vhost.api("GET", f"operator-policies/{name}")}
+        assert bounds == {"theirs"}
         assert "fleet.leftover" not in policies
         assert f"{name}-theirs" in users
         assert f"{name}-gone" not in users

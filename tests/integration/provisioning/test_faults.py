@@ -30,9 +30,9 @@ def through(site: Site, gate: Gate) -> Path:
     return file
 
 
-def start(file: Path) -> "subprocess.Popen[str]":
+def start(file: Path, *options: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        (sys.executable, "-m", "fleet.cli.main", "provision", "broker", "--yes"),
+        (sys.executable, "-m", "fleet.cli.main", "provision", "broker", "--yes", *options),
         env=clean_environ() | {"FLEET_FILE": str(file)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -76,6 +76,21 @@ def test_killed_at_each_step_the_next_run_finishes(bare_site: Site) -> None:
     assert killed == [(-9, step) for step in range(1, WRITES + 1)]
 
 
+def test_a_queue_that_was_deleted_and_not_made_again_is_something_changed(site: Site) -> None:
+    queue = f"queues/{site.vhost.name}/fleet.email"
+    site.vhost.api("DELETE", queue)
+    site.vhost.api("PUT", queue, {"durable": True})
+    with gate(site.vhost.node) as opened:
+        opened.refused = frozenset({2})
+        code, stderr = ended(start(through(site, opened), "--allow-destructive"))
+    assert code == 3, stderr
+    assert "failed:  replace queue fleet.email" in stderr
+    assert "the broker may have been changed, and is not as desired" in stderr
+    assert "nothing for certain in" in stderr
+    site.repair()
+    assert_finished(site)
+
+
 def test_a_first_apply_needs_one_request_for_each_kind(bare_site: Site) -> None:
     with gate(bare_site.vhost.node) as opened:
         assert ended(start(through(bare_site, opened)))[0] == 0
@@ -96,6 +111,61 @@ def test_two_applies_at_once_lose_nothing(bare_site: Site, run_fleet: RunFleet) 
     assert {code for code, _ in outcomes} <= {0, 3}, outcomes
     again = run_fleet("provision", "broker", "--yes", file=bare_site.file)
     assert again.returncode == 0, again.stderr
+    assert_finished(bare_site)
+
+
+def another(file: Path) -> Path:
+    """Return a fleet file for the same vhost that wants a queue to be shorter."""
+    made = file.with_name(f"short-{file.name}")
+    text = file.read_text()
+    assert "[queues.email]" not in text
+    made.write_text(text + '[queues.email]\ntasks = ["fleet.send_mail"]\nmax_length = 7\n')
+    return made
+
+
+def test_an_apply_that_another_one_overtakes_says_what_is_no_longer_as_it_wants(
+    bare_site: Site, run_fleet: RunFleet
+) -> None:
+    overtaken: list[subprocess.CompletedProcess[str]] = []
+
+    def overtake() -> None:
+        other = another(bare_site.file)
+        overtaken.append(run_fleet("provision", "broker", "--yes", file=other))
+
+    with gate(bare_site.vhost.node) as opened:
+        # Its policies are made by then, and its bindings are not.
+        opened.before = at(WRITES, overtake)
+        code, stderr = ended(start(through(bare_site, opened)))
+    (other,) = overtaken
+    assert other.returncode == 0, other.stderr
+    assert code == 3, stderr
+    policy = f"update policy fleet.email in vhost {bare_site.vhost.name}"
+    assert f"left:    {policy}\n" in stderr
+    assert "not yet as desired" in stderr
+    assert bare_site.pending() == [policy]
+    bare_site.repair()
+    assert_finished(bare_site)
+
+
+def test_two_applies_at_once_that_want_different_things_end_as_desired_or_say_what_is_left(
+    bare_site: Site, run_fleet: RunFleet
+) -> None:
+    together = Barrier(2)
+    other = Site(vhost=bare_site.vhost, file=another(bare_site.file))
+
+    with gate(bare_site.vhost.node) as one, gate(bare_site.vhost.node) as two:
+        one.before = two.before = at(1, lambda: together.wait(40))
+        running = [start(through(bare_site, one)), start(through(other, two))]
+        outcomes = [ended(process) for process in running]
+    for code, stderr in outcomes:
+        assert code in (0, 3), stderr
+        assert (code == 3) == ("not yet as desired" in stderr)
+        assert (code == 3) == ("left:    " in stderr or "failed:  " in stderr), stderr
+    # The one that came last has its way, so one of the two files wants nothing more.
+    assert [] in (bare_site.pending(), other.pending())
+    for site in (other, bare_site):
+        again = run_fleet("provision", "broker", "--yes", file=site.file)
+        assert again.returncode == 0, again.stderr
     assert_finished(bare_site)
 
 

@@ -25,6 +25,9 @@ def test_a_plan_in_a_file_is_carried_out_once(
     options = ("--check", "--door", door, "--out", str(file))
     checked = run_fleet("provision", "broker", *options, file=bare_site.file)
     assert checked.returncode == 4, checked.stderr
+    admin = bare_site.vhost.node.admin_user
+    given = f"besides: RabbitMQ gives its creator, user {admin}, the permission `.* .* .*`"
+    assert (given in checked.stdout) == (door == "http")
     assert file.stat().st_mode & 0o777 == 0o600
     text = file.read_text()
     assert bare_site.password not in text
@@ -155,7 +158,7 @@ def test_what_rabbitmqctl_cannot_do_makes_no_script(site: Site, run_fleet: RunFl
     options = ("--check", "--prune", "--allow-destructive", "--script", str(script))
     done = run_fleet("provision", "broker", *options, file=site.file)
     assert done.returncode == 1
-    assert "rabbitmqctl has no command that deletes a exchange; it needs the HTTP door" in done.stderr
+    assert "needs the HTTP door (rabbitmqctl has no command that deletes an exchange)" in done.stderr
     assert not script.exists()
 
 

@@ -2,70 +2,14 @@
 
 import json
 import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fleet.daemons.process import free_ports
-from fleet.daemons.rabbitmq import RabbitNode
-from tests.broker import BrokerVhost
+from tests.integration.provisioning.scripts import Scripts
 from tests.servers import clean_environ
-
-#: a Python in which these cannot be imported, as where only the scripts are installed
-WITHOUT = """
-import runpy, sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"celery", "kombu", "amqp", "fleet", "pydantic", "fabric", "jinja2"}:
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Missing())
-runpy.run_module("provisioning", run_name="__main__", alter_sys=True)
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scripts:
-    """The scripts, and a vhost's name that is free."""
-
-    node: RabbitNode
-    vhost: str
-    file: Path
-
-    def want(self, document: object) -> None:
-        self.file.write_text(document if isinstance(document, str) else json.dumps(document))
-
-    def __call__(self, command: str, *options: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            (sys.executable, "-c", WITHOUT, command, str(self.file), *options),
-            env=clean_environ(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def door(self, name: str) -> tuple[str, ...]:
-        if name == "rabbitmqctl":
-            return ("--door", name, "--rabbitmqctl", self.node.rabbitmqctl[0])
-        login = ("--user", self.node.admin_user, "--password-file", str(self.node.admin_password_file))
-        return ("--url", self.node.management_url, *login)
-
-    def exists(self) -> bool:
-        return self.vhost in self.node.ctl("list_vhosts", "--silent").splitlines()
-
-
-@pytest.fixture
-def scripts(rabbit: RabbitNode, tmp_path: Path) -> Iterator[Scripts]:
-    named = BrokerVhost.name_only(rabbit, tmp_path)
-    try:
-        yield Scripts(node=rabbit, vhost=named.name, file=tmp_path / "desired.json")
-    finally:
-        named.delete()
 
 
 def objects(vhost: str, **more: Any) -> dict[str, Any]:
@@ -130,3 +74,67 @@ def test_a_key_without_a_certificate_is_a_usage_error(scripts: Scripts) -> None:
     done = scripts("plan", "--key", "key.pem", *scripts.door("http"))
     assert done.returncode == 2
     assert "--key goes with --cert" in done.stderr
+
+
+@pytest.mark.parametrize("door", ["http", "rabbitmqctl"])
+def test_a_plan_in_a_file_is_carried_out_once(scripts: Scripts, tmp_path: Path, door: str) -> None:
+    scripts.want(objects(scripts.vhost))
+    file = tmp_path / "plan.json"
+    planned = scripts("plan", "--out", str(file), *scripts.door(door))
+    assert planned.returncode == 4, planned.stderr
+    assert file.stat().st_mode & 0o777 == 0o600
+    done = scripts("apply", "--yes", "--plan", str(file), *scripts.door(door))
+    assert done.returncode == 0, done.stderr
+    again = scripts("apply", "--yes", "--plan", str(file), *scripts.door(door))
+    assert again.returncode == 1
+    assert "the broker changed after the plan was made" in again.stderr
+
+
+def test_a_plan_in_a_file_is_refused_for_another_document_or_door(scripts: Scripts, tmp_path: Path) -> None:
+    scripts.want(objects(scripts.vhost))
+    file = tmp_path / "plan.json"
+    scripts("plan", "--out", str(file), *scripts.door("http"))
+    elsewhere = scripts("apply", "--yes", "--plan", str(file), *scripts.door("rabbitmqctl"))
+    assert elsewhere.returncode == 2
+    assert "add --door http" in elsewhere.stderr
+    scripts.want(objects(scripts.vhost, queues=[]))
+    other = scripts("apply", "--yes", "--plan", str(file), *scripts.door("http"))
+    assert other.returncode == 1
+    assert "the desired state changed after the plan was made" in other.stderr
+    file.write_text("{}")
+    assert scripts("apply", "--yes", "--plan", str(file), *scripts.door("http")).returncode == 2
+    assert not scripts.exists()
+
+
+def test_a_script_makes_the_plans_changes(scripts: Scripts, tmp_path: Path) -> None:
+    scripts.want(objects(scripts.vhost))
+    file = tmp_path / "make.sh"
+    planned = scripts("plan", "--script", str(file), *scripts.door("http"))
+    assert planned.returncode == 4, planned.stderr
+    environ = clean_environ() | {"RABBITMQCTL": scripts.node.rabbitmqctl[0]}
+    done = subprocess.run((file,), env=environ, stdin=subprocess.DEVNULL, timeout=60, check=False)
+    assert done.returncode == 0
+    assert scripts("plan", *scripts.door("http")).returncode == 0
+
+
+def test_what_the_broker_gives_the_creator_of_a_vhost_is_shown_and_taken_back(scripts: Scripts) -> None:
+    scripts.want(objects(scripts.vhost))
+    given = f"RabbitMQ gives its creator, user {scripts.node.admin_user}, the permission `.* .* .*`"
+    assert f"    besides: {given}; it is taken back\n" in scripts("plan", *scripts.door("http")).stdout
+    # There is no creator behind rabbitmqctl.
+    assert "besides" not in scripts("plan", *scripts.door("rabbitmqctl")).stdout
+    assert scripts("apply", "--yes", *scripts.door("http")).returncode == 0
+    assert "\t" not in scripts.node.ctl("list_permissions", "--silent", "-p", scripts.vhost)
+
+
+def test_an_expression_or_a_password_that_cannot_be_read_is_a_usage_error(scripts: Scripts) -> None:
+    scripts.want(objects(scripts.vhost))
+    secret = scripts.file.with_name("latin")
+    secret.write_bytes(b"p\xe4ss")
+    for option, value, told in (
+        ("--keep", "(", "--keep is no regular expression: `(`"),
+        ("--password-file", str(secret), f"cannot read the password in {secret}"),
+    ):
+        done = scripts("plan", *scripts.door("http"), option, value)
+        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,14 +1,16 @@
 """From a fleet file to a broker and back: the adopted file's plan is empty, or says what it changes."""
 
+import subprocess
 import tomllib
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fleet.adopt.adopt import Adoption, Wish, adopt
+from fleet.adopt.file import Draft, write_secrets
 from fleet.adopt.hashes import read_hash, write_hash
 from fleet.adopt.names import listed
 from fleet.config.parse import parse
@@ -85,6 +87,7 @@ def test_a_provisioned_fleet_is_adopted_and_its_plan_is_empty(version: tuple[int
 ROLES = st.one_of(
     st.just({"role": "observer"}),
     st.just({"role": "operator"}),
+    st.just({"role": "monitor"}),
     st.lists(st.sampled_from(["shop", "email"]), unique=True).map(
         lambda queues: {"role": "publisher", "queues": queues}
     ),
@@ -92,7 +95,6 @@ ROLES = st.one_of(
 USERS = st.dictionaries(st.sampled_from(["a", "b-c", "b_c", "long-name"]), ROLES)
 
 
-@settings(max_examples=40)
 @given(
     document=documents(),
     version=st.sampled_from(VERSIONS),
@@ -144,6 +146,23 @@ def provisioned_from(document: Document, version: tuple[int, ...]) -> State:
     return replace(desired_state(fleet, hashes, broker_version=version), mark=None, keep=())
 
 
+def test_a_monitor_is_recognised_by_its_tag_and_kept() -> None:
+    text = FILE + '[broker.users.eyes-on]\nrole = "monitor"\npassword = "env:P"\n'
+    found = adopted(provisioned(text, VERSIONS[0]), **MANAGED)
+    assert (found.plan.changes, found.unmanaged) == ((), ())
+    assert [user.role for user in parse(found.file, source="x").broker.users if user.name == "eyes-on"] == [
+        "monitor"
+    ]
+
+
+@pytest.mark.parametrize("user", [None, "celery"])
+def test_a_fleet_whose_hosts_have_users_of_their_own_is_refused_in_words(user: str | None) -> None:
+    per_host = 'password = "env:P"\nprofile = "per-host"\nhost_password = "file:/{host}"\n'
+    text = FILE.replace('password = "env:P"\n', per_host, 1)
+    with pytest.raises(UsageError, match=r'profile = "per-host"`.*`celery-alpha`, `celery-alpha_send`'):
+        adopted(provisioned(text, VERSIONS[0]), user=user, **MANAGED)
+
+
 def test_adopting_what_was_adopted_writes_the_same_file() -> None:
     state = provisioned(FILE, VERSIONS[2])
     first = adopted(state, VERSIONS[2], **MANAGED)
@@ -182,7 +201,7 @@ def test_what_a_fleet_file_cannot_express_is_listed_with_the_reason_and_noted_in
     kept = {left.label for left in found.unmanaged if "`--prune` would delete it" not in str(left)}
     assert kept == {"policy mine in vhost celery"}
     assert tomllib.loads(found.file)
-    assert "# queue line?break in vhost celery: no queue of a fleet file stands for it" in found.file
+    assert "# queue line\\nbreak in vhost celery: no queue of a fleet file stands for it" in found.file
 
 
 def test_what_celerys_workers_declare_themselves_is_not_told() -> None:
@@ -281,6 +300,29 @@ def test_users_of_similar_names_get_variables_of_their_own() -> None:
     )
     found = adopted(provisioned(text, VERSIONS[0]), **MANAGED)
     assert len(found.to_supply) == len(set(found.to_supply)) == 7
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        PasswordHash(salted="x\n$(touch here)"),
+        PasswordHash(salted="$(touch here)"),
+        PasswordHash(salted="c2FsdHNhbHQ=\n"),
+        PasswordHash(salted="c2FsdHNhbHQ=", algorithm="rabbit_password_hashing_md5;touch here;"),
+    ],
+)
+def test_a_hash_that_a_shell_would_run_is_refused(forged: PasswordHash) -> None:
+    state = provisioned(FILE, VERSIONS[0])
+    users = tuple(replace(u, password=forged) if u.name == "celery" else u for u in state.users)
+    with pytest.raises(UsageError, match="user `celery` leads to something that is no hash"):
+        adopted(replace(state, users=users), **MANAGED)
+
+
+def test_the_file_of_hashes_means_to_a_shell_what_was_written() -> None:
+    draft = Draft(source="here", secrets="fleet.env", nodes=(), vhost="celery", user="celery")
+    text = write_secrets(draft, {"celery": "a b$(echo c)\n'd'"})
+    show = ["sh", "-c", f'{text}printf %s "$FLEET_BROKER_PASSWORD_HASH"']
+    assert subprocess.run(show, capture_output=True, check=True).stdout == b"a b$(echo c)\n'd'"
 
 
 @given(wanted=st.lists(st.text("ab.|^[]\\()*+?$ é\n", min_size=1), max_size=4))

@@ -2,7 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.backup.manifest import ManifestInvalid, Outcome, parse, render
@@ -15,7 +15,6 @@ from tests.unit.backup.samples import manifest, source_copy
     problems=st.lists(st.text(alphabet='a"\\\n\0é\ud800'), max_size=3).map(tuple),
     linked_to=st.none() | st.just("2026-01-01T02-30-00Z_0a1b2c3d"),
 )
-@settings(max_examples=15)
 def test_a_manifest_reads_back_as_it_was_written(
     outcome: Outcome, excludes: tuple[str, ...], problems: tuple[str, ...], linked_to: str | None
 ) -> None:

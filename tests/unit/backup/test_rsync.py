@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.backup.rsync import (
@@ -103,7 +103,6 @@ def test_no_more_reference_directories_than_rsync_takes_are_named() -> None:
 
 
 @given(sources=st.lists(PATHS, min_size=1, max_size=3).map(tuple), target=PATHS)
-@settings(max_examples=20)
 def test_no_path_can_become_an_option(sources: tuple[str, ...], target: str) -> None:
     command = argv(Copy(sources=sources, target=target), program="rsync")
     assert command[command.index("--") + 1 : -1] == sources
@@ -150,7 +149,6 @@ def test_a_percentage_counts_only_when_rsync_has_seen_every_file() -> None:
 
 
 @given(text=st.text(alphabet="0123 %:(),=#-/\nabxfrtochk", max_size=60))
-@settings(max_examples=25)
 def test_no_output_can_break_the_parsers(text: str) -> None:
     parse_stats(text)
     parse_progress(text)

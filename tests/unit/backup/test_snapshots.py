@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.backup.manifest import Manifest, Outcome
@@ -87,14 +87,12 @@ def test_the_last_ones_and_one_of_each_day_week_and_month_stay() -> None:
 
 
 @given(history=histories, retention=retentions)
-@settings(max_examples=20)
 def test_the_newest_good_snapshot_always_stays(history: list[Manifest], retention: Retention) -> None:
     newest = newest_good(history)
     assert newest is None or newest.snapshot not in prunable(history, retention)
 
 
 @given(history=histories, retention=retentions)
-@settings(max_examples=20)
 def test_nothing_more_goes_when_retention_is_asked_again(
     history: list[Manifest], retention: Retention
 ) -> None:
@@ -103,7 +101,6 @@ def test_nothing_more_goes_when_retention_is_asked_again(
 
 
 @given(history=histories, retention=retentions)
-@settings(max_examples=20)
 def test_good_snapshots_stay_in_bounds(history: list[Manifest], retention: Retention) -> None:
     gone = prunable(history, retention)
     good = [m for m in history if m.is_good and m.snapshot not in gone]
@@ -112,7 +109,6 @@ def test_good_snapshots_stay_in_bounds(history: list[Manifest], retention: Reten
 
 
 @given(history=histories, retention=retentions)
-@settings(max_examples=20)
 def test_a_partial_snapshot_goes_once_a_good_one_is_newer(
     history: list[Manifest], retention: Retention
 ) -> None:

@@ -1,7 +1,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.beat.decide import (
@@ -118,7 +118,6 @@ def settle(marks: Mapping[str, Mark], decision: Decision) -> dict[str, Mark]:
     every=st.integers(min_value=1, max_value=30),
     grace=st.integers(min_value=0, max_value=60),
 )
-@settings(max_examples=40)
 def test_every_run_is_sent_superseded_or_missed_exactly_once(
     steps: list[int], every: int, grace: int
 ) -> None:

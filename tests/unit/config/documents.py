@@ -30,6 +30,14 @@ def _value(value: Any) -> str:
     )
 
 
+SSH: list[Document] = [
+    {},
+    {"user": "admin", "port": 2222, "key": "~/.ssh/fleet", "jump": "ops@bastion:22,[2001:db8::1]"},
+    {"known_hosts": "keys/known hosts", "connect_timeout": "5s", "parallel": 8, "deadline": "1h"},
+]
+REACHED: list[Document] = [{}, {"ssh_user": "root", "ssh_port": 22, "jump": "none"}]
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
     """A fleet file in which everything fits together."""
@@ -41,7 +49,8 @@ def documents(draw: st.DrawFn) -> Document:
     document: Document = {
         "fleet": draw(st.sampled_from([{}, {"name": "office", "timezone": "Asia/Kolkata"}])),
         "broker": broker,
-        "hosts": {name: {"labels": ["web"]} for name in hosts},
+        "ssh": draw(st.sampled_from(SSH)),
+        "hosts": {name: {"labels": ["web"]} | draw(st.sampled_from(REACHED)) for name in hosts},
         "queues": {"shop": {"tasks": ["shop.*"]} | shop},
         "backups": backups,
         "urls": {"shop": {"url": "https://shop.example.org/", "timeout": draw(DURATIONS)}},

@@ -2,7 +2,7 @@ import tomllib
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from fleet.config.editor_schema import json_schema
 from fleet.config.starter import STARTER
@@ -12,7 +12,6 @@ from tests.unit.config.documents import Document, documents
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
 
-@settings(max_examples=15)
 @given(documents())
 def test_an_editor_accepts_what_the_parser_accepts(document: Document) -> None:
     VALIDATOR.validate(document)

@@ -2,7 +2,7 @@ import json
 import tomllib
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.config.locate import Path, locate
@@ -54,7 +54,6 @@ def render(document: dict[str, dict[str, Any]]) -> tuple[str, dict[Path, int]]:
     return text, lines
 
 
-@settings(max_examples=40)
 @given(documents)
 def test_every_table_and_key_is_found_on_its_line(document: dict[str, dict[str, Any]]) -> None:
     text, lines = render(document)

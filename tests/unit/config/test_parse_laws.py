@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
-from hypothesis import settings as run
 from hypothesis import strategies as st
 
 from fleet.config.parse import parse
@@ -79,7 +78,6 @@ def table_of(document: Document, path: tuple[str, ...]) -> Document:
     return document
 
 
-@run(max_examples=15)
 @given(documents())
 def test_what_show_says_is_a_fleet_file_of_the_same_fleet(document: Document) -> None:
     text = to_toml(document)
@@ -89,7 +87,6 @@ def test_what_show_says_is_a_fleet_file_of_the_same_fleet(document: Document) ->
     assert replace(parse(again, source="fleet.toml"), source=fleet.source) == fleet
 
 
-@run(max_examples=10)
 @given(documents())
 def test_every_key_that_is_written_is_shown_with_its_line(document: Document) -> None:
     text = to_toml(document)
@@ -99,7 +96,6 @@ def test_every_key_that_is_written_is_shown_with_its_line(document: Document) ->
     assert not missing
 
 
-@run(max_examples=25)
 @given(documents(), st.data())
 def test_without_any_one_key_a_file_declares_a_fleet_or_problems(
     document: Document, data: st.DataObject
@@ -109,7 +105,6 @@ def test_without_any_one_key_a_file_declares_a_fleet_or_problems(
     assert is_fleet_or_problems(to_toml(document))
 
 
-@run(max_examples=40)
 @given(documents(), st.data())
 def test_with_any_one_wrong_value_a_file_declares_a_fleet_or_problems(
     document: Document, data: st.DataObject
@@ -119,7 +114,6 @@ def test_with_any_one_wrong_value_a_file_declares_a_fleet_or_problems(
     assert is_fleet_or_problems(to_toml(document))
 
 
-@run(max_examples=40)
 @given(
     st.integers(0, len(STARTER)),
     st.integers(0, 3),
@@ -131,7 +125,6 @@ def test_with_any_one_slip_of_the_pen_a_text_declares_a_fleet_or_problems(
     assert is_fleet_or_problems(STARTER[:at] + put + STARTER[at + cut :])
 
 
-@run(max_examples=25)
 @given(st.sampled_from(paths(tomllib.loads(IN_THE_CLEAR))), STRANGE)
 def test_a_secret_in_the_clear_is_never_repeated(path: tuple[str, ...], value: object) -> None:
     document = tomllib.loads(IN_THE_CLEAR)

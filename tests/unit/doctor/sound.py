@@ -10,25 +10,13 @@ from fleet.doctor.facts import DoorFact, Endpoint, Facts, NodeFact, QueueFact, S
 from fleet.doctor.finding import Finding
 from fleet.topology import desired_state
 from provisioning.broker.state import State
+from tests.unit.broker_tables import WATCHED_BROKER
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-FILE = """
+FILE = f"""
 [fleet]
 name = "demo"
-[broker]
-url = "amqp://mq1"
-password = "env:P"
-[broker.management]
-url = "http://mq1:15672"
-user = "admin"
-password = "env:A"
-[broker.users.eyes]
-role = "observer"
-password = "env:P"
-[broker.users.hands]
-role = "operator"
-password = "env:P"
-[hosts.alpha]
+{WATCHED_BROKER}[hosts.alpha]
 [queues.email]
 max_runtime = "10m"
 [queues.default]
@@ -53,6 +41,7 @@ def sound(text: str = FILE, *, version: tuple[int, ...] = (4, 2, 0), **changed: 
             QueueFact(name=queue.name, type=queue.type, members=NODES, online=NODES) for queue in state.queues
         ),
         global_prefetch_channels=0,
+        deprecated_in_use=(),
         settings=Settings(consumer_timeout_seconds=1800, loopback_users=("guest",)),
         clock_offset_seconds=0.3,
     )

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from fleet.doctor.diagnose import CHECKS, diagnose, worst
 from fleet.doctor.facts import CertificateFile, DoorFact, Endpoint, NodeFact, QueueFact, Settings
 from fleet.doctor.finding import Level
-from provisioning.broker.objects import Binding, Exchange, Permission, Policy, Queue, User
+from provisioning.broker.objects import Binding, Exchange, Permission, Policy, Queue, TopicPermission, User
 from provisioning.broker.passwords import Password
 from provisioning.broker.resource import Arguments
 from tests.unit.doctor.sound import FILE, NODES, NOW, found, said, sound, with_state
@@ -151,6 +152,39 @@ def test_certificates_fail_when_ended_and_warn_a_month_before() -> None:
         "fail: the certificate of `mq1:5671` ended on 2026-11-23 12:00 UTC",
         "warn: the certificate of `mq2:5671` ends on 2026-12-05 12:00 UTC, in 10 days",
     ]
+
+
+def test_a_certificate_that_was_not_seen_is_unknown_and_no_missing_tls() -> None:
+    facts = sound(endpoints=(Endpoint(address="mq1:5671", tls=True, error="connection refused"),))
+    assert said(facts, "certificates") == ["unknown: no certificate was seen of `mq1:5671`"]
+    both = replace(
+        facts,
+        endpoints=(
+            *facts.endpoints,
+            Endpoint(address="mq2:5671", tls=True, certificate_end=NOW + timedelta(days=90)),
+        ),
+    )
+    assert said(both, "certificates")[0] == "unknown: no certificate was seen of `mq1:5671`"
+    assert said(sound(), "certificates") == ["ok: no TLS in use"]
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("global_prefetch_channels", "channels"),
+        ("nodes", "nodes"),
+        ("deprecated_in_use", "the broker's own list"),
+    ],
+)
+def test_what_was_not_looked_at_is_not_said_to_be_out_of_use(field: str, told: str) -> None:
+    gone: dict[str, Any] = {field: None}
+    facts = replace(sound(), unseen={field: "it was slow"}, **gone)
+    assert said(facts, "deprecated") == [f"unknown: {told} could not be looked at: it was slow"]
+
+
+def test_a_broker_that_keeps_no_list_of_deprecated_features_has_none_to_be_seen() -> None:
+    facts = sound(version=(3, 10, 8), deprecated_in_use=None)
+    assert said(facts, "deprecated") == ["ok: nothing in use"]
 
 
 def test_a_queue_of_another_type_and_a_missing_one_are_failures() -> None:
@@ -307,43 +341,116 @@ def row(user: str, **rights: str) -> Permission:
     return Permission(vhost="celery", user=user, **{"configure": "^$", "write": "^$", "read": "^$", **rights})
 
 
-def with_row(permission: Permission) -> list[str]:
-    """Return what is said of the rights when one user has other ones; the level comes first."""
-    return said(
-        with_state(
-            sound(),
-            permissions=lambda all_: [
-                *(other for other in all_ if other.user != permission.user),
-                permission,
-            ],
-        ),
-        "rights",
-    )
-
-
 @pytest.mark.parametrize(
     ("permission", "told"),
     [
         (
             row("celery", write=".*"),
-            "fail: user celery can write into every queue and command and shut down every",
+            "fail: user celery can shut down every worker, and command it otherwise and",
         ),
-        (row("eyes", write="^fleet[.]tasks$"), "fail: user eyes can send every task"),
-        (row("eyes", read="^fleet[.]"), "fail: user eyes can take tasks away"),
+        (row("celery", write=".*"), " and write any queue, past all exchanges"),
+        (
+            row("eyes", write="^fleet[.]tasks$"),
+            "fail: user eyes can send tasks to queues (fleet.backup.alpha",
+        ),
+        (
+            row("eyes", write="^celery_delayed_27$"),
+            "and send tasks that wait until they are due (fleet.backup",
+        ),
+        (
+            row("eyes", read="^fleet[.]"),
+            "fail: user eyes can take or drop the tasks of queues (fleet.backup.a",
+        ),
         (row("hands", write="^celery[.]pidbox$"), "ok: "),
-        (row("eyes", write="pidbox"), "fail: user eyes can command and shut down every worker"),
-        (row("hands", configure="^fleet"), "fail: user hands can delete queues and exchanges"),
+        (row("eyes", write="pidbox"), "fail: user eyes can shut down every worker, and command it otherwise"),
+        (row("hands", configure="^fleet"), "fail: user hands can delete queues (fleet."),
         (
             row("stranger", write="", read=".*"),
-            "warn: user stranger, whom the fleet file does not name, can take tasks away",
+            "warn: user stranger, whom the fleet file does not name, can take or drop the tasks of queues (",
         ),
+        # A topic permission that allows every key is no limit.
+        (row("stranger", write="^fleet[.]tasks$"), "does not name, can send tasks to queues (fleet.backup."),
         # The broker takes an empty expression for one that matches nothing.
         (row("stranger", configure="", write="", read=""), "ok: "),
         (row("admin", configure=".*", write=".*", read=".*"), "ok: "),
+        (row("eyes", write="[[:print:]]+"), "unknown: what user eyes may do cannot be told: "),
+        (row("stranger", read="\\x2e*"), "unknown: what user stranger may do cannot be told: "),
     ],
 )
 def test_rights_that_no_role_needs_are_told_in_words(permission: Permission, told: str) -> None:
-    assert with_row(permission)[0].startswith(told)
+    every_key = TopicPermission(
+        vhost="celery", user="stranger", exchange="fleet.tasks", write=".*", read=".*"
+    )
+    facts = with_state(
+        sound(),
+        permissions=lambda all_: [*(other for other in all_ if other.user != permission.user), permission],
+        topic_permissions=lambda all_: [*all_, every_key],
+    )
+    assert told in said(facts, "rights")[0]
+
+
+PER_HOST = """
+[broker]
+url = "amqp://mq1"
+password = "env:P"
+profile = "per-host"
+host_password = "env:P_{host}"
+[hosts.alpha]
+[hosts.beta]
+[queues.email]
+max_runtime = "10m"
+[queues.default]
+max_runtime = "10m"
+[workers.shared]
+queues = ["default", "email"]
+"""
+
+
+def test_the_users_of_hosts_may_what_their_profile_gives_them_and_no_more() -> None:
+    facts = sound(PER_HOST)
+    assert said(facts, "rights") == ["ok: none of 5 users may do more than its role needs"]
+    assert {finding.level for finding in diagnose(facts)} == {Level.OK}
+    wider = with_state(
+        facts,
+        permissions=lambda all_: [
+            replace(each, read=f"{each.read}|dlq$") if each.user == "celery-alpha" else each for each in all_
+        ],
+    )
+    assert said(wider, "rights") == [
+        "fail: user celery-alpha can take or drop dead letters (fleet.default.dlq, fleet.email.dlq)"
+    ]
+
+
+def test_a_mailbox_that_is_there_now_is_no_power_of_the_user_that_has_it() -> None:
+    mailbox = Queue(vhost="celery", name="w-a@alpha.celery.pidbox", type="classic", durable=False)
+    facts = with_state(
+        sound(),
+        queues=lambda all_: [*all_, mailbox],
+        permissions=lambda all_: [
+            replace(each, read=f"{each.read}|^x$") if each.user == "celery" else each for each in all_
+        ],
+    )
+    assert said(facts, "rights")[0].startswith("ok: ")
+
+
+def test_what_belongs_to_an_application_of_its_own_is_its_own_business() -> None:
+    theirs = Queue(vhost="celery", name="celery", type="classic")
+    facts = with_state(
+        sound(),
+        queues=lambda all_: [*all_, theirs],
+        permissions=lambda all_: [*all_, row("web", configure="^celery$", write="^celery$", read="^celery$")],
+    )
+    assert said(facts, "rights")[0].startswith("ok: ")
+
+
+def test_a_name_in_a_hint_is_one_word_to_a_shell() -> None:
+    facts = with_state(
+        sound(),
+        permissions=lambda all_: [*all_, row("-x; touch here", configure=".*", write=".*", read=".*")],
+    )
+    (finding,) = found(facts, "rights")
+    assert finding.hint is not None
+    assert "clear_permissions -p celery -- '-x; touch here'`" in finding.hint
 
 
 def test_an_administrator_among_the_fleets_users_fails_and_the_open_profile_warns() -> None:
@@ -351,7 +458,9 @@ def test_an_administrator_among_the_fleets_users_fails_and_the_open_profile_warn
         sound(),
         users=lambda all_: [replace(u, tags=("administrator",)) if u.name == "eyes" else u for u in all_],
     )
-    assert said(facts, "rights") == ["fail: user eyes is an administrator, so it may change every user"]
+    assert said(facts, "rights") == [
+        "fail: user eyes can administer the broker: give itself and others any right, in every vhost"
+    ]
     text = FILE.replace('password = "env:P"\n', 'password = "env:P"\nprofile = "open"\n', 1)
     assert said(sound(text), "rights")[0].startswith("warn: user celery may do everything")
 

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.journal.record import LONGEST_MESSAGE, Outcome, UnreadableRecord, decode, encode
@@ -44,7 +44,6 @@ SUCCESS = Outcome(
 
 
 @given(outcome=outcomes())
-@settings(max_examples=50)
 def test_a_record_comes_back_as_it_was(outcome: Outcome) -> None:
     assert decode(encode(outcome)) == outcome
 

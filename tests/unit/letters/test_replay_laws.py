@@ -179,4 +179,4 @@ class Letters(RuleBasedStateMachine):
 
 
 TestLetters = Letters.TestCase
-TestLetters.settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
+TestLetters.settings = settings(stateful_step_count=15)

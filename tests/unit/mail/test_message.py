@@ -3,7 +3,7 @@ from email.message import EmailMessage
 from email.policy import default
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.mail.address import InvalidAddress, Unmailable
@@ -96,7 +96,6 @@ def test_half_a_surrogate_pair_in_the_text_becomes_a_question_mark() -> None:
     assert body(parsed(compose(outgoing(text="a\ud800b\n"))), "plain") == "a?b\n"
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.text(max_size=60),
     st.sampled_from(["", "\r\nBcc: evil@example.org", "\nX-Evil: 1", "\r\rX-Evil: 1", "\x0bX-Evil: 1"]),
@@ -115,7 +114,6 @@ def test_no_input_adds_a_header_or_a_recipient(start: str, injected: str, end: s
     assert all(len(line) <= 998 for line in content.split(b"\r\n"))
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.text(st.characters(categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=200))
 def test_a_subject_arrives_as_it_was_written(subject: str) -> None:
     message = parsed(compose(outgoing(subject=subject)))

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.mail.policy import Kind
@@ -93,7 +93,6 @@ def test_no_fault_after_the_message_has_left_is_taken_for_a_refusal(fault: Fault
     assert fault_verdict(SERVER, Stage.ANSWER, fault).kind is Kind.UNKNOWN
 
 
-@settings(max_examples=50)
 @given(st.sampled_from([stage for stage in Stage if stage is not Stage.ANSWER]), st.sampled_from(Fault))
 def test_before_the_message_has_left_nothing_is_unknown(stage: Stage, fault: Fault) -> None:
     assert fault_verdict(SERVER, stage, fault).kind is not Kind.UNKNOWN

@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.metrics.yaml import Plain, render
@@ -19,7 +19,6 @@ DOCUMENTS = st.dictionaries(
 )
 
 
-@settings(max_examples=30, deadline=None)
 @given(DOCUMENTS)
 def test_a_yaml_parser_reads_back_what_was_written(document: dict[str, Plain]) -> None:
     assert yaml.safe_load(render(document)) == document

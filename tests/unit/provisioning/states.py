@@ -27,7 +27,12 @@ MARK = "ours"
 NAMES = ("a", "b")
 PASSWORDS = ("secret-1!", "secret-2!")
 REGEXES = ("^$", "^a$")
-DEFINITIONS = (Arguments({"max-length": 1}), Arguments({"max-length": 2, "overflow": "drop-head"}))
+DEFINITIONS = (
+    Arguments({"max-length": 1, "overflow": "reject-publish"}),
+    Arguments({"max-length": 2, "overflow": "drop-head", "dead-letter-exchange": "b"}),
+)
+#: what matches nothing, one of the queues, or all; and with which priority
+PATTERNS = (("^none$", 0), ("^a$", 1), (".*", 2))
 ARGUMENTS = (Arguments(), Arguments({"x": 1}), Arguments({"x": True}))
 
 LIMITS = (None, Arguments(), Arguments({"max-connections": 100}), Arguments({"max-connections": -1}))
@@ -48,10 +53,13 @@ POOL: tuple[Resource, ...] = (
     ),
     *(Permission(vhost="v", user=n, configure=r, write=r, read=r) for n, r in product(NAMES, REGEXES)),
     *(TopicPermission(vhost="v", user=n, exchange="a", write=r, read=r) for n, r in product(NAMES, REGEXES)),
-    *(Policy(vhost="v", name=n, pattern="^none$", definition=d) for n, d in product(NAMES, DEFINITIONS)),
+    *(
+        Policy(vhost="v", name=n, pattern=p, priority=r, definition=d)
+        for n, d, (p, r) in product(NAMES, DEFINITIONS, PATTERNS)
+    ),
     *(
         OperatorPolicy(vhost="v", name=n, pattern=p, definition=Arguments({"max-length": 9}))
-        for n, p in product(NAMES, ("^none$", "^nobody$"))
+        for n, (p, _) in product(NAMES, PATTERNS)
     ),
     *(Exchange(vhost="v", name=n, type=t) for n, t in product(NAMES, ("topic", "direct"))),
     *(Queue(vhost="v", name=n, type="quorum", arguments=a) for n, a in product(NAMES, ARGUMENTS)),

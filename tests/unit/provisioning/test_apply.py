@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from provisioning import errors
+from provisioning import errors, render
 from provisioning.apply import apply
 from provisioning.broker.objects import Binding, Exchange, Queue, User, Vhost
 from provisioning.broker.passwords import Password
@@ -58,6 +58,41 @@ def test_a_queue_that_only_looks_empty_is_found_out_by_the_second_reading() -> N
     with pytest.raises(errors.QueueInUse):
         apply(planned([VHOST], door, prune=True), door, allow_destructive=True, pause=pause)
     assert waited == [7.0]
+
+
+UNKNOWN = Contents(messages=None, consumers=None)
+
+
+@pytest.mark.parametrize("held", [UNKNOWN, Contents(messages=0, consumers=None)])
+def test_a_queue_of_which_nothing_is_known_is_looked_at_again_and_never_deleted(held: Contents) -> None:
+    door = ModelDoor([VHOST, QUEUE])
+    door.staleness_seconds = 7.0
+    door.held[QUEUE.identity] = held
+    waited: list[float] = []
+    with pytest.raises(errors.QueueInUse, match="queue q in vhost v: how much it holds is not known"):
+        apply(planned([VHOST], door, prune=True), door, allow_destructive=True, pause=waited.append)
+    assert (waited, door.requests) == ([7.0], [])
+
+
+def test_a_new_queue_whose_counts_come_with_the_second_reading_is_deleted() -> None:
+    door = ModelDoor([VHOST, QUEUE])
+    door.held[QUEUE.identity] = UNKNOWN
+    made = planned([VHOST], door, prune=True)
+    assert apply(made, door, allow_destructive=True, pause=lambda _: door.held.clear()).converged
+    assert QUEUE.identity not in door.objects
+
+
+def test_a_queue_that_is_gone_between_the_readings_is_a_world_that_moved() -> None:
+    door = ModelDoor([VHOST, QUEUE])
+    made = planned([VHOST], door, prune=True)
+
+    def expire(_seconds: float) -> None:
+        door.held[QUEUE.identity] = UNKNOWN
+        del door.objects[QUEUE.identity]
+
+    with pytest.raises(errors.WorldMoved, match="queue q in vhost v is gone"):
+        apply(made, door, allow_destructive=True, pause=expire)
+    assert door.requests == []
 
 
 def test_a_plan_for_a_world_that_moved_is_refused() -> None:
@@ -120,6 +155,23 @@ def test_a_broker_that_is_gone_afterwards_is_unknown_not_converged() -> None:
     door = Dying([VHOST])
     report = apply(planned([VHOST, QUEUE], door), door)
     assert (report.left, report.converged, len(report.failed)) == (None, False, 1)
+    assert not report.untouched
+
+
+def test_only_a_failure_that_left_everything_as_it_was_changed_nothing_for_certain() -> None:
+    class HalfWay(ModelDoor):
+        """Deletes what it cannot create again."""
+
+        def perform(self, batch: Sequence[Change]) -> None:
+            del self.objects[batch[0].identity]
+            raise errors.ChangeRefused("enough")
+
+    wanted = [VHOST, replace(QUEUE, type="stream")]
+    untouched, half = ModelDoor([VHOST, QUEUE], broken=frozenset({QUEUE.identity})), HalfWay([VHOST, QUEUE])
+    for door in (untouched, half):
+        report = apply(planned(wanted, door), door, allow_destructive=True)
+        assert (report.done, report.converged, report.untouched) == ((), False, door is untouched)
+        assert ("no changes" in render.outcome(report, seconds=1)) == report.untouched
 
 
 def test_a_user_is_stored_with_the_declared_password() -> None:

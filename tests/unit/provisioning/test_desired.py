@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from provisioning.broker.definitions import parse
 from provisioning.broker.desired import read
@@ -67,6 +67,8 @@ def complaint(document: object) -> str:
         ({"queues": [QUEUE | {"type": "quorum", "durable": False}]}, "a quorum queue is durable"),
         ({"queues": [QUEUE | {"name": "é" * 128}]}, "a name has at most 255 bytes"),
         ({"queues": [QUEUE | {"name": "a\0b"}]}, "cannot hold the character U+0000"),
+        ({"queues": [QUEUE | {"name": ".."}]}, "queue .. in vhost v: a name that is `.` or `..`"),
+        ({"vhosts": [{"name": "."}]}, "vhost .: a name that is `.` or `..`"),
         ({"users": [{"name": ""}]}, "`name` is empty"),
         (
             {"vhosts": [{"name": "v", "default_queue_type": "mirrored"}]},
@@ -196,7 +198,15 @@ def test_each_release_exports_a_vhost_in_its_own_shape(exported: dict[str, Any],
     assert parse({"vhosts": [exported]}).vhosts == (expected,)
 
 
-@settings(max_examples=40, deadline=None)
+def test_no_limits_take_those_that_are_there_away_and_an_exports_empty_list_leaves_them() -> None:
+    def limits(said: object) -> Arguments | None:
+        (vhost,) = read(json.dumps({"vhosts": [{"name": "v", "limits": said}]}), source="d").vhosts
+        return vhost.limits
+
+    assert limits({}) == Arguments({})
+    assert limits([]) is None
+
+
 @given(states())
 def test_every_export_can_be_read_as_a_desired_state(actual: State) -> None:
     kept = state(map(stored, actual))

@@ -1,5 +1,6 @@
 """``fleet permissions``: sentences that follow from the rights, and change with them."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -27,6 +28,7 @@ password = "env:P"
 role = "observer"
 password = "env:P"
 """
+EVERY = ("alpha", "beta", "gamma.example.org", "idle")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,7 @@ def widened(state: State, user: str, **rights: str) -> State:
 
 def test_what_the_users_of_hosts_can_do_is_what_their_workers_need(fleet: Fleet, state: State) -> None:
     assert can(explain(fleet, state, "celery-beta")) == {
+        "command_workers_of": ("beta",),
         "consume": ("fleet.backup.beta", "fleet.email"),
         "read_mailboxes": ("beta",),
         "delete_mailboxes": ("beta",),
@@ -77,6 +80,23 @@ def test_an_operator_can_stop_every_worker_and_that_is_said_to_be_grave(fleet: F
     assert can(found)["report"] == ("@hands",)
     # The mailbox of answers is also the name of an exchange of its own.
     assert can(found)["bypass_keys"] == ("fleet.journal", "fleet.tasks")
+
+
+def test_who_may_bind_a_mailbox_to_an_exchange_of_its_own_commands_its_worker(state: State) -> None:
+    text = re.sub('(profile|host_password|password = "env:GAMMA).*', "", FILE)
+    shared = parse(text, source="fleet.toml")
+    declared = desired_state(shared, {})
+    found = can(explain(shared, declared, "celery", version=(3, 10, 8)))
+    assert (found["stop_workers"], found["command_workers_of"]) == ((), EVERY)
+    # There a mailbox is its worker's connection's alone.
+    assert (
+        not {"stop_workers", "command_workers_of"}
+        & can(explain(shared, declared, "celery", version=(4, 0, 5))).keys()
+    )
+    past = widened(declared, "celery", write="^amq[.]default$")
+    assert can(explain(shared, past, "celery", version=(4, 0, 5)))["command_workers_of"] == EVERY
+    # One of two hosts is not every worker.
+    assert "stop_workers" not in can(explain(parse(FILE, source="fleet.toml"), state, "celery-beta"))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from provisioning.broker.objects import (
     User,
     Vhost,
 )
+from provisioning.broker.parameters import Json, Parameter
 from provisioning.broker.passwords import Password
 from provisioning.broker.resource import Arguments
 from provisioning.plan import Connection, Plan, Resource, plan
@@ -35,6 +36,7 @@ LIMIT = TopicPermission(vhost="v", user="u", exchange="tasks", write="^a$", read
 POLICY = Policy(vhost="v", name="p", pattern="^q$")
 LONG = replace(POLICY, definition=Arguments({"max-length": 9}))
 BOUND = OperatorPolicy(vhost="v", name="o", pattern="^q$", definition=Arguments({"max-length": 9}))
+SHOVEL = Parameter(vhost="v", component="shovel", name="s", value=Json({"src-queue": "q"}))
 EVERYTHING = (VHOST, USER, LIMIT, RIGHT, POLICY, TASKS, QUEUE, BINDING)
 
 
@@ -57,6 +59,11 @@ def without(*gone: Resource) -> list[Resource]:
         (without(QUEUE, BINDING), EVERYTHING, {QUEUE: "data"}),
         (without(USER, RIGHT, LIMIT), EVERYTHING, {USER: "access"}),
         (without(RIGHT), EVERYTHING, {RIGHT: "access"}),
+        (
+            [*EVERYTHING, SHOVEL],
+            [*EVERYTHING, SHOVEL, replace(SHOVEL, name="t")],
+            {replace(SHOVEL, name="t"): "data"},
+        ),
         # A limit takes something away from a user who had none; on a new exchange it does not.
         (EVERYTHING, without(LIMIT), {LIMIT: "access"}),
         (EVERYTHING, without(LIMIT, TASKS, BINDING), {}),
@@ -86,17 +93,17 @@ def test_what_a_plan_loses_is_told(
         (
             LONG,
             replace(LONG, definition=Arguments({"max-length": 8})),
-            "messages or queues beyond max-length are dropped",
+            "messages or queues beyond max-length are dropped (queue q)",
         ),
         (
             POLICY,
             replace(POLICY, definition=Arguments({"expires": 8})),
-            "messages or queues beyond expires are dropped",
+            "messages or queues beyond expires are dropped (queue q)",
         ),
         (
             BOUND,
             replace(BOUND, definition=Arguments({"max-length": 8})),
-            "messages or queues beyond max-length are dropped",
+            "messages or queues beyond max-length are dropped (queue q)",
         ),
         (BOUND, replace(BOUND, definition=Arguments({"max-length": 10})), None),
         (LIMIT, replace(LIMIT, write="^b$"), "user u may lose rights (write)"),
@@ -108,6 +115,121 @@ def test_a_change_that_takes_something_away_says_what(
     rest = [r for r in EVERYTHING if r.identity != before.identity]
     found = planned([*rest, after], [*rest, before]).losses.get(after.identity)
     assert (found.reason if found else None) == loss
+
+
+DEAD = {"dead-letter-exchange": "dead"}
+HIGH = replace(POLICY, name="high", priority=9)
+FULL = {"max-length": 9, "overflow": "reject-publish"}
+
+
+def defined(policy: Policy, **definition: object) -> Policy:
+    return replace(policy, definition=Arguments({k.replace("_", "-"): v for k, v in definition.items()}))
+
+
+LOW = defined(POLICY, max_length=5)
+CALM = defined(HIGH, max_length=50)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "loss"),
+    [
+        pytest.param(
+            [defined(POLICY, **FULL)],
+            [defined(POLICY, **FULL | {"overflow": "drop-head"})],
+            ("p", "messages or queues beyond max-length are dropped (queue q)"),
+            id="a full queue no longer refuses",
+        ),
+        pytest.param(
+            [defined(POLICY, overflow="reject-publish")],
+            [defined(POLICY, overflow="drop-head")],
+            None,
+            id="a queue without a length is never full",
+        ),
+        pytest.param(
+            [replace(LONG, pattern="^other$")],
+            [LONG],
+            ("p", "messages or queues beyond max-length are dropped (queue q)"),
+            id="another pattern reaches a queue",
+        ),
+        pytest.param(
+            [replace(LONG, apply_to="exchanges")],
+            [replace(LONG, apply_to="all")],
+            ("p", "messages or queues beyond max-length are dropped (queue q)"),
+            id="it is for queues now",
+        ),
+        pytest.param(
+            [LOW, replace(CALM, priority=1)],
+            [replace(LOW, priority=2), replace(CALM, priority=1)],
+            ("p", "messages or queues beyond max-length are dropped (queue q)"),
+            id="another priority",
+        ),
+        pytest.param(
+            [LOW, CALM],
+            [LOW],
+            ("high", "messages or queues beyond max-length are dropped (queue q)"),
+            id="one is deleted that hid a stricter one",
+        ),
+        pytest.param([LOW, CALM], [CALM], None, id="one is deleted that was hidden"),
+        pytest.param(
+            [LOW, CALM, replace(CALM, name="mid", priority=5)],
+            [LOW],
+            ("high", "messages or queues beyond max-length are dropped (queue q)"),
+            id="two are deleted that hid a stricter one",
+        ),
+        pytest.param([LOW, CALM], [LOW, replace(CALM, name="new")], None, id="one takes another's place"),
+        pytest.param(
+            [defined(POLICY, **DEAD)],
+            [],
+            ("p", "dead letters are dropped (queue q)"),
+            id="dead letters had a way out",
+        ),
+        pytest.param(
+            [defined(POLICY, **DEAD, delivery_limit=20)],
+            [defined(POLICY, **DEAD, delivery_limit=2)],
+            None,
+            id="what is delivered too often goes to dead letters",
+        ),
+        pytest.param(
+            [defined(POLICY, delivery_limit=20)],
+            [defined(POLICY, delivery_limit=2)],
+            ("p", "messages or queues beyond delivery-limit are dropped (queue q)"),
+            id="what is delivered too often is dropped",
+        ),
+        pytest.param(
+            [replace(LOW, pattern="^(?i)Q$"), CALM],
+            [replace(LOW, pattern="^(?i)Q$")],
+            ("high", "messages or queues beyond max-length are dropped (queue q)"),
+            id="what is not understood may match",
+        ),
+        pytest.param([LONG], [LONG, BOUND], None, id="a bound that is no stricter"),
+        pytest.param(
+            [LONG],
+            [LONG, replace(BOUND, definition=Arguments({"max-length": 3}))],
+            ("o", "messages or queues beyond max-length are dropped (queue q)"),
+            id="a stricter bound",
+        ),
+        pytest.param(
+            [defined(POLICY, max_age="1D")],
+            [defined(POLICY, max_age="23h")],
+            ("p", "messages or queues beyond max-age are dropped (queue q)"),
+            id="a shorter age",
+        ),
+        pytest.param(
+            [defined(POLICY, max_age="7D")], [defined(POLICY, max_age="1M")], None, id="a longer age"
+        ),
+    ],
+)
+def test_a_change_of_policies_tells_what_a_queue_drops_that_it_kept(
+    before: list[Resource], after: list[Resource], loss: tuple[str, str] | None
+) -> None:
+    found = planned([VHOST, QUEUE, *after], [VHOST, QUEUE, *before]).losses
+    assert [(identity[-1], told.reason) for identity, told in found.items()] == ([loss] if loss else [])
+    # A queue that is not there yet, or has what it drops from its own arguments, loses nothing.
+    assert planned([VHOST, QUEUE, *after], [VHOST, *before]).losses == {}
+    own = {"max-length": 1, "overflow": "drop-head", **DEAD}
+    fixed = replace(QUEUE, arguments=Arguments({f"x-{name}": value for name, value in own.items()}))
+    told = planned([VHOST, fixed, *after], [VHOST, fixed, *before]).losses.values()
+    assert [lost for lost in told if "max-age" not in lost.reason] == []
 
 
 def test_without_permission_to_destroy_every_loss_is_named_and_nothing_is_done() -> None:

@@ -59,7 +59,8 @@ PIECES = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+# Four times the usual: what narrows wrongly is rare among what is drawn.
+@settings(max_examples=4 * settings().max_examples)
 @given(PIECES, PIECES, st.lists(st.text("ab.$", max_size=4), max_size=8))
 def test_no_name_is_lost_where_it_says_that_none_is(before: str, after: str, names: list[str]) -> None:
     old, new = f"^{before}$", f"^({before}|{after})$"

@@ -85,6 +85,20 @@ def test_undeclared_objects_are_named_and_left_alone() -> None:
     assert (planned.changes, planned.undeclared) == ((), (QUEUE,))
 
 
+def test_users_are_kept_by_their_names_with_their_rights() -> None:
+    kept = [
+        User(name="svc-x", tags=("ours",)),
+        Permission(vhost="v", user="svc-x", configure="", write="", read=""),
+        TopicPermission(vhost="v", user="svc-x", exchange="e", write="", read=""),
+    ]
+    others = [
+        User(name="x", tags=("ours",)),
+        Permission(vhost="v", user="x", configure="", write="", read=""),
+    ]
+    planned = plan(state([VHOST], mark="ours", keep=("^svc-",)), [VHOST, *kept, *others], prune=True)
+    assert {change.identity for change in planned.changes} == {resource.identity for resource in others}
+
+
 @pytest.mark.parametrize(
     "foreign",
     [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from provisioning import planfile, render
 from provisioning.apply import Report, apply
@@ -131,7 +131,6 @@ def test_keys_of_later_versions_are_passed_over() -> None:
     planfile.refuse_another(loaded, made(), broker_version="3.10.8")
 
 
-@settings(max_examples=40, deadline=None)
 @given(states(), states())
 def test_a_file_holds_no_password_and_no_hash_and_is_its_own_plan(desired: State, actual: State) -> None:
     seen = list(map(stored, actual))
@@ -162,6 +161,7 @@ def test_the_reference_page_has_exactly_the_keys_that_are_written() -> None:
         made(seen=seen),
         contents={QUEUE.identity: Contents(messages=1, consumers=2)},
         connections=(Connection(user="u", vhost="v", handle="h", client="c"),),
+        besides={QUEUE.identity: "more"},
     )
     created = planfile.save(
         planned,

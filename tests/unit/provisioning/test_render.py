@@ -2,8 +2,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from provisioning import render
 from provisioning.broker.objects import Exchange, Permission, Policy, Queue, User, Vhost
+from provisioning.broker.parameters import Json, Parameter
 from provisioning.broker.passwords import Password
 from provisioning.broker.resource import Arguments
 from provisioning.plan import Connection, Contents, plan
@@ -33,6 +36,7 @@ def test_a_plan_reads_as_in_the_golden_file() -> None:
     held = replace(
         pruned,
         contents={QUEUE.identity: Contents(messages=12, consumers=2)},
+        besides={tasks.identity: "the broker does more\x1b[2J"},
         connections=tuple(
             Connection(user="w", vhost="v", handle="", client=client)
             for client in ("10.0.0.7", "shop\x1b[2J", "10.0.0.7")
@@ -67,3 +71,26 @@ def test_a_plan_without_changes_is_empty_text_and_unchanged_json() -> None:
     assert render.text(planned) == ""
     assert render.record(planned)["changed"] is False
     assert render.summary(planned) == "plan: no changes"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"src-uri": "amqp://u:KEYPASS@h/v"},
+        {"src-uri": "amqps://u@h?certfile=c&password=KEYPASS&verify=verify_peer"},
+        {"src-uri": ["amqps://h/v?password=KEYPASS"]},
+        {"src-uri": "amqp://u:one@KEYPASS@h:5671"},
+        {"src-uri": "amqp://:KEYPASS@h"},
+        [["password", "KEYPASS"], ["src-uri", "amqp://u:KEYPASS@h"]],
+        {"auth": [["token", "KEYPASS"]]},
+        {"auth": {"secret": ["KEYPASS"]}},
+    ],
+)
+def test_no_form_of_a_parameter_shows_its_password(value: object) -> None:
+    wanted = Parameter(vhost="v", component="shovel", name="s", value=Json(value))
+    other = replace(wanted, value=Json({"src-uri": "amqp://h"}))
+    for actual in ([VHOST], [VHOST, other]):
+        planned = plan(state([VHOST, wanted]), actual)
+        shown = render.text(planned) + json.dumps(render.record(planned)) + repr(planned) + repr(wanted)
+        assert "KEYPASS" not in shown
+        assert planned.changes

@@ -10,18 +10,7 @@ import pytest
 
 from fleet.config.parse import parse
 from fleet.topology import desired_state
-from provisioning.broker.operations import (
-    BindExchange,
-    BindQueue,
-    Consume,
-    DeclareExchange,
-    DeclareQueue,
-    DeleteExchange,
-    DeleteQueue,
-    Operation,
-    Publish,
-    Purge,
-)
+from provisioning.broker import operations as ask
 from provisioning.broker.permissions import NOTHING
 from provisioning.broker.simulator import Rights
 from provisioning.broker.state import State
@@ -126,56 +115,68 @@ def test_no_alternative_of_a_permission_could_be_left_out(profile: str, user: st
 
 
 #: what nobody but the provisioner may
-NOBODYS: tuple[Operation, ...] = (
-    Publish(exchange="", key="fleet.shop"),
-    Publish(exchange="", key=MAILBOX),
-    Publish(exchange="amq.topic", key="x"),
-    Publish(exchange="celery_delayed_0", key=f"{DELAY}fleet.slow.alpha"),
-    Publish(exchange="celery_delayed_delivery", key=f"{DELAY}fleet.slow.alpha"),
-    Publish(exchange="fleet.tasks", key="fleet.elsewhere"),
-    Publish(exchange="fleet.tasks", key=f"{DELAY}fleet.shop"),
-    Publish(exchange="fleet.tasks", key="fleet.slow.alpha.fleet.shop"),
-    Publish(exchange="celery_delayed_27", key=f"{DELAY}{DELAY}fleet.shop"),
-    Publish(exchange="fleet.journal", key="gamma"),
-    Publish(exchange="fleet.journal", key="@somebody"),
-    Purge(queue="celery_delayed_0"),
-    DeclareQueue(queue=""),
-    DeclareQueue(queue="spy"),
-    DeclareQueue(queue="fleet.shop"),
-    DeclareExchange(exchange="spy"),
-    DeclareExchange(exchange="fleet.tasks"),
-    DeleteQueue(queue="fleet.shop"),
-    DeleteQueue(queue="fleet.shop.dlq"),
-    DeleteQueue(queue="fleet.journal"),
-    DeleteExchange(exchange="fleet.tasks"),
-    DeleteExchange(exchange="celery_delayed_27"),
-    BindQueue(queue="fleet.shop", exchange="fleet.tasks", key="#"),
-    BindQueue(queue=MAILBOX, exchange="fleet.tasks", key="#"),
-    BindQueue(queue=MAILBOX, exchange="fleet.dead", key="fleet.shop.dlq"),
-    BindExchange(destination="celery.pidbox", source="fleet.tasks", key="#"),
+NOBODYS: tuple[ask.Operation, ...] = (
+    ask.Publish(exchange="", key="fleet.shop"),
+    ask.Publish(exchange="", key=MAILBOX),
+    ask.Publish(exchange="amq.topic", key="x"),
+    ask.Publish(exchange="celery_delayed_0", key=f"{DELAY}fleet.slow.alpha"),
+    ask.Publish(exchange="celery_delayed_delivery", key=f"{DELAY}fleet.slow.alpha"),
+    ask.Publish(exchange="fleet.tasks", key="fleet.elsewhere"),
+    ask.Publish(exchange="fleet.tasks", key=f"{DELAY}fleet.shop"),
+    ask.Publish(exchange="fleet.tasks", key="fleet.slow.alpha.fleet.shop"),
+    ask.Publish(exchange="celery_delayed_27", key=f"{DELAY}{DELAY}fleet.shop"),
+    ask.Publish(exchange="fleet.journal", key="gamma"),
+    ask.Publish(exchange="fleet.journal", key="@somebody"),
+    ask.Purge(queue="celery_delayed_0"),
+    ask.DeclareQueue(queue=""),
+    ask.DeclareQueue(queue="spy"),
+    ask.DeclareQueue(queue="fleet.shop"),
+    ask.DeclareExchange(exchange="spy"),
+    ask.DeclareExchange(exchange="fleet.tasks"),
+    ask.DeleteQueue(queue="fleet.shop"),
+    ask.DeleteQueue(queue="fleet.shop.dlq"),
+    ask.DeleteQueue(queue="fleet.journal"),
+    ask.DeleteExchange(exchange="fleet.tasks"),
+    ask.DeleteExchange(exchange="celery_delayed_27"),
+    ask.BindQueue(queue="fleet.shop", exchange="fleet.tasks", key="#"),
+    ask.BindQueue(queue=MAILBOX, exchange="fleet.tasks", key="#"),
+    ask.BindQueue(queue=MAILBOX, exchange="fleet.dead", key="fleet.shop.dlq"),
+    ask.BindExchange(destination="celery.pidbox", source="fleet.tasks", key="#"),
 )
 #: an exchange that whoever has this mailbox may make, and what leads from there past topic permissions
-BYPASSES: tuple[Operation, ...] = (
-    BindExchange(destination="fleet.tasks", source=MAILBOX),
-    BindExchange(destination="celery_delayed_27", source=MAILBOX),
-    BindExchange(destination="fleet.journal", source=MAILBOX),
-    BindExchange(destination="fleet.dead", source=MAILBOX),
-    DeclareExchange(exchange="other@alpha.celery.pidbox", alternate_exchange="fleet.tasks"),
-    DeclareQueue(queue="other@alpha.celery.pidbox", dead_letter_exchange="fleet.tasks"),
+BYPASSES: tuple[ask.Operation, ...] = (
+    ask.BindExchange(destination="fleet.tasks", source=MAILBOX),
+    ask.BindExchange(destination="celery_delayed_27", source=MAILBOX),
+    ask.BindExchange(destination="fleet.journal", source=MAILBOX),
+    ask.BindExchange(destination="fleet.dead", source=MAILBOX),
+    ask.DeclareExchange(exchange="other@alpha.celery.pidbox", alternate_exchange="fleet.tasks"),
+    ask.DeclareQueue(queue="other@alpha.celery.pidbox", dead_letter_exchange="fleet.tasks"),
 )
 #: what some role is for, and the others may not
-SOMEBODYS: dict[Operation, set[str]] = {
-    Publish(exchange="fleet.tasks", key="fleet.shop"): {"celery", "celery-alpha_send", "web", "hands"},
-    Publish(exchange="fleet.tasks", key="fleet.slow.alpha"): {"celery", "celery-alpha_send", "hands"},
-    Publish(exchange="celery_delayed_27", key=f"{DELAY}fleet.slow.alpha"): {"celery", "celery-alpha_send"},
-    Publish(exchange="fleet.journal", key="alpha"): {"celery-alpha_send"},
-    Publish(exchange="fleet.dead", key="fleet.shop.dlq"): {"celery-alpha_send"},
-    Publish(exchange="celery.pidbox"): {"hands"},
-    Consume(queue="fleet.shop"): {"celery-alpha"},
-    Consume(queue="fleet.shop.dlq"): {"hands"},
-    Consume(queue="fleet.journal"): {"hands", "eyes"},
-    Consume(queue=MAILBOX): {"celery-alpha"},
-    Purge(queue="fleet.shop"): {"celery-alpha"},
+SOMEBODYS: dict[ask.Operation, set[str]] = {
+    ask.Publish(exchange="fleet.tasks", key="fleet.shop"): {
+        "celery",
+        "celery-alpha_send",
+        "web",
+        "hands",
+    },
+    ask.Publish(exchange="fleet.tasks", key="fleet.slow.alpha"): {
+        "celery",
+        "celery-alpha_send",
+        "hands",
+    },
+    ask.Publish(exchange="celery_delayed_27", key=f"{DELAY}fleet.slow.alpha"): {
+        "celery",
+        "celery-alpha_send",
+    },
+    ask.Publish(exchange="fleet.journal", key="alpha"): {"celery-alpha_send"},
+    ask.Publish(exchange="fleet.dead", key="fleet.shop.dlq"): {"celery-alpha_send"},
+    ask.Publish(exchange="celery.pidbox"): {"hands"},
+    ask.Consume(queue="fleet.shop"): {"celery-alpha"},
+    ask.Consume(queue="fleet.shop.dlq"): {"hands"},
+    ask.Consume(queue="fleet.journal"): {"hands", "eyes"},
+    ask.Consume(queue=MAILBOX): {"celery-alpha"},
+    ask.Purge(queue="fleet.shop"): {"celery-alpha"},
 }
 
 

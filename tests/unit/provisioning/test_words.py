@@ -6,18 +6,19 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioning.broker.definitions import parse, version
 from provisioning.broker.document import document, state_document
-from provisioning.broker.objects import Binding, Exchange, Policy, Queue, TopicPermission, User
+from provisioning.broker.objects import Binding, Exchange, Policy, Queue, TopicPermission, User, Vhost
 from provisioning.broker.passwords import Password, PasswordHash
 from provisioning.broker.permissions import NOTHING, exactly, literal, names
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor, deletion, printed
-from provisioning.errors import MalformedDefinitions
-from provisioning.plan import Action, Change
-from tests.broker_model import state
+from provisioning.broker.script import script
+from provisioning.errors import MalformedDefinitions, Unsupported
+from provisioning.plan import Action, Change, Contents, plan
+from tests.broker_model import state, stored
 
 #: the example of RabbitMQ's own documentation (docs/passwords)
 DOCUMENTED = PasswordHash(salted="kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR")
@@ -50,7 +51,6 @@ def test_a_password_and_its_hash_never_show_themselves() -> None:
         pickle.dumps(user.password)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.text("ab.^$|[]()\\-@*{}/", max_size=6), max_size=4), st.text("ab.^$|[]()\\-@*{}/", max_size=6)
 )
@@ -141,7 +141,12 @@ def test_rabbitmqctl_gets_names_that_cannot_become_options(
 
 #: lets a second shell read the arguments, as Debian's wrapper does, and says back what is left of them
 SECOND_SHELL = ("/bin/sh", "-c", 'printf "%s\\n" "$(eval "echo $*")"', "sh")
-UNSAFE = (Queue(vhost="v", name="$(id)", type="quorum"), User(name="a`b"), User(name="ü"))
+UNSAFE = (
+    Queue(vhost="v", name="$(id)", type="quorum"),
+    User(name="a`b"),
+    User(name="ü"),
+    Queue(vhost="v", name="two  spaces ", type="quorum"),
+)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +160,24 @@ def test_rabbitmqctl_refuses_what_it_has_no_command_for(resource: Exchange | Bin
 
 
 @pytest.mark.parametrize(
+    ("resource", "reason"),
+    [
+        (Exchange(vhost="v", name="e", type="topic"), "no command that deletes an exchange"),
+        (Queue(vhost="v", name="$(id)", type="quorum"), "might not pass through the shells"),
+        (Queue(vhost="v", name=" q ", type="quorum"), "might not pass through the shells"),
+    ],
+)
+def test_whether_a_script_can_do_it_is_not_asked_of_this_machine(
+    resource: Queue | Exchange, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Here is no rabbitmqctl at all.
+    monkeypatch.setenv("PATH", "/nonexistent")
+    pruned = plan(state([Vhost(name="v")]), [stored(Vhost(name="v")), resource], prune=True)
+    with pytest.raises(Unsupported, match=re.escape(reason)):
+        script(pruned, version=(3, 10, 8), source="s", allow_destructive=True)
+
+
+@pytest.mark.parametrize(
     ("raw", "text"),
     [
         ("é → \\\\x{41}".encode(), "é → \\\\x{41}"),
@@ -165,6 +188,16 @@ def test_rabbitmqctl_refuses_what_it_has_no_command_for(resource: Exchange | Bin
 )
 def test_what_rabbitmqctl_prints_is_read_in_any_locale(raw: bytes, text: str) -> None:
     assert printed(raw) == text
+
+
+def test_rabbitmqctl_knows_nothing_of_a_queue_without_counts_or_that_it_does_not_list() -> None:
+    # What it prints of a queue whose node is down, and of one that is empty.
+    rows = [{"name": "down", "messages": "", "consumers": ""}, {"name": "up", "messages": 0, "consumers": 0}]
+    says = ("/bin/sh", "-c", f"printf %s '{json.dumps(rows)}'", "sh")
+    queues = [Queue(vhost="v", name=name, type="classic") for name in ("down", "up", "unlisted")]
+    unknown, empty = Contents(messages=None, consumers=None), Contents(messages=0, consumers=0)
+    found = RabbitmqctlDoor(says).contents(queues)
+    assert [found[queue.identity] for queue in queues] == [unknown, empty, unknown]
 
 
 @pytest.mark.parametrize("resource", UNSAFE)

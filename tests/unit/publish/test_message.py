@@ -3,7 +3,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import UsageError
@@ -136,14 +136,12 @@ def test_what_is_no_trace_context_is_known(text: str) -> None:
 
 
 @given(seconds=st.floats(min_value=0, max_value=LONGEST_DELAY_SECONDS))
-@settings(max_examples=50)
 def test_a_delay_is_rounded_up_to_whole_seconds(seconds: float) -> None:
     whole = whole_delay_seconds(seconds)
     assert 0 <= whole - seconds <= 1
 
 
 @given(seconds=st.integers(min_value=1, max_value=LONGEST_DELAY_SECONDS))
-@settings(max_examples=50)
 def test_the_delay_levels_of_a_key_add_up_to_the_delay(seconds: int) -> None:
     *digits, name, queue = delayed_routing_key(seconds, "fleet.email").split(".")
     assert (name, queue, len(digits)) == ("fleet", "email", 28)

@@ -114,7 +114,7 @@ class WindowMachine(RuleBasedStateMachine):
 
 
 TestWindow = WindowMachine.TestCase
-TestWindow.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestWindow.settings = settings(stateful_step_count=30)
 
 
 def test_a_message_larger_than_the_window_passes_alone() -> None:

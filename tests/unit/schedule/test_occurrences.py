@@ -1,6 +1,6 @@
 from itertools import islice
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.model import ScheduleEntry
@@ -49,7 +49,6 @@ def test_a_run_has_the_same_key_whenever_it_is_looked_up() -> None:
     first=st.integers(min_value=0, max_value=500),
     second=st.integers(min_value=0, max_value=500),
 )
-@settings(max_examples=40)
 def test_a_window_cut_in_two_holds_the_same_runs(start: int, first: int, second: int) -> None:
     fleet = fleet_with(BACKUP, URLS)
     middle, end = start + first, start + first + second

@@ -4,7 +4,7 @@ from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.model import ScheduleEntry
@@ -83,7 +83,6 @@ def test_leap_days_are_found_across_years_without_one() -> None:
 
 
 @given(after=MOMENTS, every=st.integers(min_value=1, max_value=100_000))
-@settings(max_examples=50)
 def test_intervals_count_from_the_epoch(after: int, every: int) -> None:
     first, second = islice(slots_after(entry(every=every), after=after, timezone=BERLIN), 2)
     assert after < first <= after + every
@@ -97,7 +96,6 @@ ZONES = st.sampled_from([BERLIN, "America/New_York", "Australia/Lord_Howe", "Asi
 
 
 @given(after=MOMENTS, line=LINES, timezone=ZONES)
-@settings(max_examples=40)
 def test_runs_ascend_and_each_follows_from_the_one_before(after: int, line: str, timezone: str) -> None:
     slots = list(islice(slots_after(entry(crontab=line), after=after, timezone=timezone), 5))
     assert after < slots[0]
@@ -108,7 +106,6 @@ def test_runs_ascend_and_each_follows_from_the_one_before(after: int, line: str,
 
 
 @given(after=MOMENTS, line=LINES)
-@settings(max_examples=25)
 def test_without_clock_changes_a_run_is_exactly_a_matching_minute(after: int, line: str) -> None:
     crontab = parse_crontab(line)
     found = next(slots_after(entry(crontab=line), after=after, timezone="UTC"))
@@ -118,7 +115,6 @@ def test_without_clock_changes_a_run_is_exactly_a_matching_minute(after: int, li
 
 
 @given(days=st.integers(min_value=0, max_value=800), timezone=ZONES)
-@settings(max_examples=40)
 def test_a_daily_time_runs_exactly_once_on_every_day(days: int, timezone: str) -> None:
     zone = ZoneInfo(timezone)
     start = datetime(2026, 1, 1, 12, tzinfo=zone) + timedelta(days=days)
@@ -132,7 +128,6 @@ def test_a_daily_time_runs_exactly_once_on_every_day(days: int, timezone: str) -
 @given(
     host=st.sampled_from([None, "", "alpha", "db-1", "ü"]), jitter=st.integers(min_value=0, max_value=7200)
 )
-@settings(max_examples=50)
 def test_jitter_stays_within_its_window_and_never_changes(host: str | None, jitter: int) -> None:
     shift = jitter_seconds(entry(every=60, jitter=jitter), host)
     assert 0 <= shift < max(jitter, 1)

@@ -126,4 +126,4 @@ class LostConnections(RuleBasedStateMachine):
 
 
 TestLostConnections = LostConnections.TestCase
-TestLostConnections.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestLostConnections.settings = settings(stateful_step_count=40)

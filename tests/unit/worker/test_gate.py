@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.model import Queue
@@ -333,7 +333,6 @@ names = st.sampled_from(
 callback_keys = st.sampled_from(["callbacks", "errbacks", "chain", "chord", "retries"])
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     changes=st.dictionaries(names | st.text(max_size=8), anything, max_size=4),
     payload=anything | st.tuples(anything, anything, st.dictionaries(callback_keys, anything, max_size=2)),

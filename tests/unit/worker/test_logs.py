@@ -1,11 +1,12 @@
 import logging
+import os
 import sys
 from typing import Any
 
 import pytest
 from celery.app import trace
 
-from fleet.worker.logs import KeyValueFormatter, quoted
+from fleet.worker.logs import JournalFormatter, KeyValueFormatter, formatter, quoted
 
 
 def line(message: str, *args: object, **extra: Any) -> str:
@@ -69,3 +70,34 @@ def test_a_traceback_follows_indented() -> None:
     assert first.startswith("time=")
     assert all(each.startswith("  ") for each in rest)
     assert rest[-1].startswith("  ValueError: ")
+
+
+@pytest.mark.parametrize(
+    ("level", "head"),
+    [("CRITICAL", "<2>"), ("ERROR", "<3>"), ("WARNING", "<4>"), ("INFO", "<6>"), ("DEBUG", "<7>")],
+)
+def test_journald_gets_each_lines_priority_tracebacks_included(level: str, head: str) -> None:
+    try:
+        int("x")
+    except ValueError:
+        info = sys.exc_info()
+    number = logging.getLevelNamesMapping()[level]
+    record = logging.makeLogRecord(
+        {"name": "x", "levelname": level, "levelno": number, "msg": "m", "exc_info": info}
+    )
+    lines = JournalFormatter().format(record).splitlines()
+    assert len(lines) > 2
+    assert all(line.startswith(head) for line in lines)
+
+
+def test_only_a_stderr_that_is_journalds_gets_priorities() -> None:
+    reader, writer = os.pipe()
+    try:
+        found = os.fstat(writer)
+        journal = {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        assert type(formatter(journal, writer)) is JournalFormatter
+        assert type(formatter({"JOURNAL_STREAM": "1:2"}, writer)) is KeyValueFormatter
+        assert type(formatter({}, writer)) is KeyValueFormatter
+    finally:
+        os.close(reader)
+        os.close(writer)

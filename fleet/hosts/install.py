@@ -1,0 +1,201 @@
+"""How does a release come onto a host, become the current one, and go again? Commands first, then their run.
+
+A release is complete or is not there: its mark is written last, so an installation that was cut off is made
+anew. Nothing is fetched from anywhere: all that pip installs came with the archive, by its hash.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fleet.errors import FleetError
+from fleet.hosts.paths import CURRENT, INCOMING, OPT, RELEASES, release_directory
+from fleet.hosts.target import FACTS_ARGV, Target, target_of
+from provisioning.hosts.runner import Runner
+
+#: file of a release that is there when all of it is
+MARK = ".complete"
+#: the wheel in an archive that installs the others
+PIP = "pip.whl"
+#: releases that stay, the current one included
+KEEP = 3
+UPLOAD_SECONDS = 600.0
+INSTALL_SECONDS = 300.0
+QUICK_SECONDS = 30.0
+#: of an archive that is sent
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A built release."""
+
+    #: ``VERSION-DIGEST``
+    name: str
+    #: SHA-256 of the archive
+    digest: str
+    #: where the archive lies on the control machine
+    archive: Path
+    target: Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One command on a host, as root."""
+
+    argv: tuple[str, ...]
+    #: the archive is its input
+    takes_archive: bool = False
+    stdin: bytes = field(default=b"", repr=False)
+    timeout_seconds: float = QUICK_SECONDS
+
+
+def install_steps(release: Release) -> tuple[Step, ...]:
+    """Return what installs ``release`` on a host that has none of it, or a part of it."""
+    home, work = release_directory(release.name), f"{INCOMING}/{release.name}"
+    archive, wheels = f"{work}/release.tar", f"{work}/wheels"
+    python = f"{home}/bin/python"
+    # Out of its wheel: what installs a release is no part of it, and the host needs no package for it.
+    pip = (
+        python,
+        "-I",
+        f"{work}/{PIP}/pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+    )
+    offline = (
+        "--no-index",
+        "--no-deps",
+        "--no-cache-dir",
+        "--only-binary=:all:",
+        "--require-hashes",
+        "--no-compile",
+    )
+    return (
+        Step(argv=("rm", "-rf", "--", home, work)),
+        Step(argv=("install", "-d", "-m", "0755", "--", RELEASES, work)),
+        Step(
+            argv=("dd", f"of={archive}", "bs=1M", "iflag=fullblock", "conv=fsync", "status=none"),
+            takes_archive=True,
+            timeout_seconds=UPLOAD_SECONDS,
+        ),
+        Step(
+            argv=("sha256sum", "--check", "--strict", "--quiet", "-"),
+            stdin=f"{release.digest}  {archive}\n".encode(),
+        ),
+        Step(argv=("tar", "--extract", "--no-same-owner", f"--file={archive}", f"--directory={work}")),
+        Step(
+            argv=("python3", "-I", "-m", "venv", "--without-pip", "--", home), timeout_seconds=INSTALL_SECONDS
+        ),
+        Step(
+            argv=(*pip, *offline, f"--find-links={wheels}", "--requirement", f"{work}/requirements.txt"),
+            timeout_seconds=INSTALL_SECONDS,
+        ),
+        # By pip it would take as many times longer as the host has processors.
+        Step(argv=(python, "-I", "-m", "compileall", "-qq", "-j0", home), timeout_seconds=INSTALL_SECONDS),
+        Step(argv=(f"{home}/bin/fleet", "--version")),
+        Step(argv=("rm", "-rf", "--", work)),
+        # What was written is on the disk before the mark is: a power cut leaves a release or none.
+        Step(argv=("sync", "--file-system", home), timeout_seconds=INSTALL_SECONDS),
+        Step(argv=("touch", "--", f"{home}/{MARK}")),
+    )
+
+
+def switch_steps(release: str) -> tuple[Step, ...]:
+    """Return what makes ``release`` the current one, at one moment."""
+    new = f"{OPT}/.current.new"
+    return (
+        Step(argv=("test", "-f", f"{release_directory(release)}/{MARK}")),
+        Step(argv=("ln", "-sfn", "--", release_directory(release), new)),
+        Step(argv=("mv", "-T", "--", new, CURRENT)),
+    )
+
+
+def is_installed_argv(release: str) -> tuple[str, ...]:
+    """Return the command that ends well where ``release`` is complete."""
+    return ("test", "-f", f"{release_directory(release)}/{MARK}")
+
+
+def list_argv() -> tuple[str, ...]:
+    """Return the command that names the complete releases, the one that was completed last first."""
+    mark = f"{RELEASES}/*/{MARK}"
+    return ("sh", "-c", f"ls -t -- {mark} 2>/dev/null || true")
+
+
+def releases_of(listing: str) -> tuple[str, ...]:
+    """Return the names in what ``list_argv`` printed, newest first."""
+    return tuple(line.split("/")[-2] for line in listing.splitlines() if line.endswith(f"/{MARK}"))
+
+
+def to_prune(found: Sequence[str], in_use: Iterable[str], *, keep: int = KEEP) -> tuple[str, ...]:
+    """Return which of the releases ``found``, newest first, may go: all but ``keep`` and those in use."""
+    stay = frozenset(in_use) | frozenset(found[:keep])
+    return tuple(name for name in found if name not in stay)
+
+
+def prune_steps(releases: Iterable[str]) -> tuple[Step, ...]:
+    """Return what removes ``releases``; the mark goes first, so that none is ever half there."""
+    return tuple(
+        step
+        for name in releases
+        for step in (
+            Step(argv=("rm", "-f", "--", f"{release_directory(name)}/{MARK}")),
+            Step(argv=("rm", "-rf", "--", release_directory(name)), timeout_seconds=INSTALL_SECONDS),
+        )
+    )
+
+
+def ask_target(runner: Runner) -> Target:
+    """Return the Python and machine of a host. Raises UsageError when fleet does not run there."""
+    return target_of(_run(runner, Step(argv=FACTS_ARGV)).decode())
+
+
+def install(runner: Runner, release: Release) -> bool:
+    """Install ``release`` on a host unless it is there; return whether it was not.
+
+    Raises FleetError with the host's own words when a step fails, and what ``runner`` raises.
+    """
+    if (
+        runner.run(is_installed_argv(release.name), as_root=True, timeout_seconds=QUICK_SECONDS).exit_code
+        == 0
+    ):
+        return False
+    perform(runner, install_steps(release), archive=release.archive)
+    return True
+
+
+def switch(runner: Runner, release: str) -> None:
+    """Make ``release`` the current one of a host. Raises FleetError when it is not complete there."""
+    perform(runner, switch_steps(release))
+
+
+def prune(runner: Runner, *, in_use: Iterable[str], keep: int = KEEP) -> tuple[str, ...]:
+    """Remove old releases of a host, and return which; ``in_use`` names those that run or are current."""
+    found = releases_of(_run(runner, Step(argv=list_argv())).decode())
+    gone = to_prune(found, in_use, keep=keep)
+    perform(runner, prune_steps(gone))
+    return gone
+
+
+def perform(runner: Runner, steps: Iterable[Step], *, archive: Path | None = None) -> None:
+    """Run ``steps`` one after the other. Raises FleetError at the first that fails."""
+    for step in steps:
+        _run(runner, step, archive=archive)
+
+
+def _run(runner: Runner, step: Step, *, archive: Path | None = None) -> bytes:
+    stdin = _chunks(archive) if step.takes_archive and archive is not None else (step.stdin,)
+    ran = runner.run(step.argv, stdin=stdin, as_root=True, timeout_seconds=step.timeout_seconds)
+    if ran.exit_code:
+        said = (ran.stderr.strip() or ran.stdout.strip()).decode(errors="replace")[-500:]
+        command = " ".join(step.argv)[:120]
+        raise FleetError(f"{runner.name}: `{command}` ended with {ran.exit_code}: {said or 'no word'}")
+    return ran.stdout
+
+
+def _chunks(archive: Path) -> Iterator[bytes]:
+    with archive.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk

@@ -1,0 +1,210 @@
+"""How are the hosts of a fleet reached, what are they like, and are they fit?"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from fleet.doctor.finding import Finding, Level
+from fleet.doctor.host import Needs, examine, refused, unreached
+from fleet.errors import UsageError
+from fleet.model import Fleet, Host
+from provisioning.errors import HostAccessRefused, HostTimeout, HostUnreachable, ProvisioningError
+from provisioning.hosts.facts import Facts, Root, gather
+from provisioning.hosts.known_hosts import HostKey
+from provisioning.hosts.many import Done, on_each
+from provisioning.hosts.route import Destination, Hop, parse_jumps
+from provisioning.hosts.runner import Runner
+from provisioning.hosts.ssh import SshDoor, SshSettings
+
+T = TypeVar("T")
+#: gives the password for sudo; called once per host at most, and only where sudo asks
+SudoPassword = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A host as the fleet file has it."""
+
+    host: Host
+    user: str
+    address: str
+    port: int
+    #: the hosts in between, nearest first
+    through: tuple[str, ...]
+    workers: tuple[str, ...]
+    #: the key by which it is known, or None
+    key: HostKey | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A host and what can be said of it."""
+
+    name: str
+    is_reached: bool
+    findings: tuple[Finding, ...]
+
+    @property
+    def level(self) -> Level:
+        """The worst of its findings."""
+        order = (Level.FAIL, Level.UNKNOWN, Level.WARN, Level.OK)
+        return min((finding.level for finding in self.findings), key=order.index, default=Level.OK)
+
+
+def open_door(fleet: Fleet) -> SshDoor:
+    """Return the door to all hosts of ``fleet``; it reads configuration and known hosts once."""
+    return SshDoor(
+        SshSettings(
+            known_hosts=fleet.ssh.known_hosts, connect_timeout_seconds=fleet.ssh.connect_timeout_seconds
+        )
+    )
+
+
+def open_runner(
+    fleet: Fleet, host: Host, *, sudo_password: SudoPassword | None = None, door: SshDoor | None = None
+) -> Runner:
+    """Return a runner for ``host``, which connects when it is first used and is to be closed.
+
+    For several hosts make the ``door`` once. ``sudo_password`` is called when sudo on the host asks for one.
+    """
+    return (door or open_door(fleet)).runner(destination(fleet, host), sudo_password=sudo_password)
+
+
+def destination(fleet: Fleet, host: Host) -> Destination:
+    """Return where ``host`` is and the way to it, as the fleet file says."""
+    text = host.jump if host.jump is not None else fleet.ssh.jump
+    jumps = None if text is None else tuple(_jump(fleet, hop) for hop in parse_jumps(text))
+    return Destination(host=_hop(fleet, host), jumps=jumps)
+
+
+def choose(fleet: Fleet, patterns: Sequence[str]) -> tuple[Host, ...]:
+    """Return the hosts that ``patterns`` mean, in the order of the file; all of them for none.
+
+    Raises UsageError for a pattern that means no host.
+    """
+    for pattern in patterns:
+        if not fleet.hosts_for((pattern,)):
+            known = ", ".join(host.name for host in fleet.hosts[:12])
+            raise UsageError(f"no host of {fleet.source} is meant by `{pattern}`", hint=f"known: {known}")
+    return fleet.hosts_for(tuple(patterns)) if patterns else fleet.hosts
+
+
+def list_hosts(fleet: Fleet) -> tuple[Listed, ...]:
+    """Return every host as the fleet file has it; none of them is asked."""
+    door = open_door(fleet)
+    return tuple(_listed(fleet, host, door) for host in fleet.hosts)
+
+
+def on_hosts(
+    fleet: Fleet,
+    hosts: Sequence[Host],
+    work: Callable[[Host, Runner], T],
+    *,
+    sudo_password: SudoPassword | None = None,
+    on_done: Callable[[Done[T]], None] = lambda _: None,
+) -> tuple[Done[T], ...]:
+    """Do ``work`` on each of ``hosts``, several at once, and return how it went, in their order.
+
+    Each has a runner of its own, which is closed afterwards; a host that takes too long is given up.
+    """
+    door = open_door(fleet)
+    by_name = {host.name: host for host in hosts}
+    runners = {host.name: open_runner(fleet, host, sudo_password=sudo_password, door=door) for host in hosts}
+
+    def work_on(name: str) -> T:
+        try:
+            return work(by_name[name], runners[name])
+        finally:
+            runners[name].close()
+
+    return on_each(
+        tuple(by_name),
+        work_on,
+        parallel=fleet.ssh.parallel,
+        deadline_seconds=fleet.ssh.deadline_seconds,
+        give_up=lambda name: runners[name].close(),
+        on_done=on_done,
+    )
+
+
+def gather_facts(fleet: Fleet, hosts: Sequence[Host]) -> tuple[Done[Facts], ...]:
+    """Return what each of ``hosts`` is like, or why that is not known."""
+    return on_hosts(fleet, hosts, lambda _, runner: gather(runner, state_dir=fleet.state_dir))
+
+
+def check_hosts(
+    fleet: Fleet, hosts: Sequence[Host], *, sudo_password: SudoPassword | None = None
+) -> tuple[Checked, ...]:
+    """Return whether each of ``hosts`` is fit for what the fleet has it do."""
+
+    def work(host: Host, runner: Runner) -> tuple[Finding, ...]:
+        facts = gather(runner, state_dir=fleet.state_dir)
+        with_password = None
+        if facts.root is Root.ASKED and sudo_password is not None:
+            with_password = _becomes_root(runner)
+        backs_up = any(fleet.hosts_for(backup.hosts).count(host) for backup in fleet.backups)
+        needs = Needs(state_dir=fleet.state_dir, rsync=backs_up, root_with_password=with_password)
+        return examine(facts, needs)
+
+    return tuple(_checked(done) for done in on_hosts(fleet, hosts, work, sudo_password=sudo_password))
+
+
+def is_unreached(error: ProvisioningError | None) -> bool:
+    """Tell whether nobody answered, rather than that the answer was no."""
+    return isinstance(error, HostUnreachable | HostTimeout)
+
+
+def _hop(fleet: Fleet, host: Host) -> Hop:
+    return Hop(
+        name=host.name,
+        address=host.address,
+        user=host.ssh_user or fleet.ssh.user,
+        port=host.ssh_port or fleet.ssh.port,
+        key=fleet.ssh.key,
+    )
+
+
+def _jump(fleet: Fleet, hop: Hop) -> Hop:
+    """Return ``hop`` with what the fleet file says of it, where it is a host of the fleet."""
+    host = fleet.host(hop.address)
+    if host is None:
+        return Hop(name=hop.name, address=hop.address, user=hop.user, port=hop.port, key=fleet.ssh.key)
+    known = _hop(fleet, host)
+    return Hop(
+        name=host.name,
+        address=host.address,
+        user=hop.user or known.user,
+        port=hop.port or known.port,
+        key=known.key,
+    )
+
+
+def _listed(fleet: Fleet, host: Host, door: SshDoor) -> Listed:
+    *before, end = door.route(destination(fleet, host))
+    return Listed(
+        host=host,
+        user=end.user,
+        address=end.host,
+        port=end.port,
+        through=tuple(each.name for each in before),
+        workers=tuple(worker.name for worker in fleet.workers_on(host.name)),
+        key=door.known_key(end),
+    )
+
+
+def _becomes_root(runner: Runner) -> bool:
+    with suppress(HostAccessRefused):
+        return runner.run(("true",), as_root=True).exit_code == 0
+    return False
+
+
+def _checked(done: "Done[tuple[Finding, ...]]") -> Checked:
+    if done.error is None:
+        return Checked(name=done.name, is_reached=True, findings=done.value or ())
+    say = unreached if is_unreached(done.error) else refused
+    return Checked(
+        name=done.name,
+        is_reached=not is_unreached(done.error),
+        findings=(say(done.error.message, done.error.hint),),
+    )

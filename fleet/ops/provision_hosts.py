@@ -1,0 +1,153 @@
+"""How are hosts made to match the fleet file: plan each, then carry out each plan, many at once?"""
+
+import getpass
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fleet.errors import FleetError
+from fleet.hosts.install import Release, ask_target, install, prune
+from fleet.hosts.material import gather
+from fleet.hosts.release import build_release
+from fleet.hosts.target import Target
+from fleet.model import Fleet, Host
+from fleet.ops.host_plans import HostChange, plan_host
+from fleet.ops.hosts import SudoPassword, on_hosts
+from provisioning.apply import Report
+from provisioning.errors import HostChangeFailed, HostUnfit, ProvisioningError
+from provisioning.hosts.apply import apply
+from provisioning.hosts.door import HostDoor, Operator
+from provisioning.hosts.many import Done
+from provisioning.hosts.planning import plan
+from provisioning.hosts.runner import Runner
+from provisioning.hosts.state import HostState
+
+
+@dataclass(slots=True)
+class Releases:
+    """Builds a release for each kind of host, once, however many hosts ask at the same time."""
+
+    fleet: Fleet
+    cache: Path
+    #: wheels that ride along
+    wheels: tuple[Path, ...] = ()
+    #: told before a release is built, which can take a minute
+    report: Callable[[str], None] = lambda _: None
+    _built: dict[Target, Release] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def build(self, target: Target) -> Release:
+        """Return the release for ``target``. Raises what ``build_release`` does."""
+        with self._lock:
+            if target not in self._built:
+                self.report(f"building the release for {target.name}")
+                self._built[target] = build_release(self.fleet, target, cache=self.cache, wheels=self.wheels)
+            return self._built[target]
+
+
+def release_cache(environ: Mapping[str, str]) -> Path:
+    """Return the directory where this user's releases and their wheels are kept."""
+    home = environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(home) / "fleet"
+
+
+def this_operator(environ: Mapping[str, str], *, reason: str = "") -> Operator:
+    """Return who runs this program, for locks and audit logs."""
+    name = environ.get("SUDO_USER") or getpass.getuser()
+    return Operator(name=name, origin=socket.gethostname(), reason=reason)
+
+
+def plan_hosts(
+    fleet: Fleet,
+    hosts: Sequence[Host],
+    environ: Mapping[str, str],
+    *,
+    releases: Releases,
+    contents: bool = False,
+    sudo_password: SudoPassword | None = None,
+) -> tuple[Done[HostChange], ...]:
+    """Look at each of ``hosts`` and return what must change there, or why that is not known.
+
+    Raises SecretMissing or UsageError before any host is asked, when this machine lacks what a host needs.
+    """
+    materials = {host.name: gather(fleet, host.name, environ=environ) for host in hosts}
+
+    def work(host: Host, runner: Runner) -> HostChange:
+        try:
+            release = releases.build(ask_target(runner))
+        except FleetError as error:
+            raise HostUnfit(f"host `{host.name}`: {error.message}", hint=error.hint) from error
+        return plan_host(fleet, host.name, runner, release, materials[host.name], contents=contents)
+
+    return on_hosts(fleet, hosts, work, sudo_password=sudo_password)
+
+
+def apply_hosts(
+    fleet: Fleet,
+    changes: Mapping[str, HostChange],
+    *,
+    by: Operator,
+    allow_destructive: bool = False,
+    sudo_password: SudoPassword | None = None,
+    on_done: Callable[[Done[Report]], None] = lambda _: None,
+) -> tuple[Done[Report], ...]:
+    """Carry out what was planned for each host, several at once, and return what became of it."""
+    hosts = tuple(host for host in fleet.hosts if host.name in changes)
+
+    def work(host: Host, runner: Runner) -> Report:
+        return apply_host(changes[host.name], runner, by=by, allow_destructive=allow_destructive)
+
+    return on_hosts(fleet, hosts, work, sudo_password=sudo_password, on_done=on_done)
+
+
+def apply_host(
+    change: HostChange, runner: Runner, *, by: Operator, allow_destructive: bool = False
+) -> Report:
+    """Install the release, start new instances, and end the old ones when those are ready.
+
+    Old instances end in the background, for as long as their tasks need. Where a new instance does not get
+    ready, the old ones go on, and the release that was current is so again.
+    """
+    door = HostDoor(runner)
+    if not change.is_installed:
+        _install(runner, change.release)
+    begun = apply(change.begin, door, by=by, allow_destructive=allow_destructive)
+    if not begun.converged:
+        return _put_back(begun, change.back, door, by)
+    if change.end is not None:
+        ended = apply(plan(change.end, door.observe(change.end)), door, by=by)
+        begun = replace(ended, done=(*begun.done, *ended.done), notes=(*begun.notes, *ended.notes))
+    _prune(runner, change.releases_in_use)
+    return begun
+
+
+def _put_back(failed: Report, back: HostState | None, door: HostDoor, by: Operator) -> Report:
+    """Take away what did not get ready, where something else ran before."""
+    if back is None:
+        return failed
+    try:
+        report = apply(plan(back, door.observe(back)), door, by=replace(by, reason="put back"))
+    except ProvisioningError as error:
+        return replace(failed, notes=(*failed.notes, f"it could not be put back: {error.message}"))
+    told = "the old instances go on" if report.converged else "it could not be put back in full"
+    return replace(failed, notes=(*failed.notes, told))
+
+
+def _install(runner: Runner, release: Release) -> None:
+    try:
+        install(runner, release)
+    except FleetError as error:
+        raise HostChangeFailed(
+            f"host `{runner.name}`: release {release.name} cannot be installed: {error.message};"
+            " nothing else was changed",
+            hint=error.hint or "is there room below /opt? see `fleet hosts facts`",
+        ) from error
+
+
+def _prune(runner: Runner, in_use: frozenset[str]) -> None:
+    try:
+        prune(runner, in_use=in_use)
+    except FleetError as error:
+        raise HostChangeFailed(f"old releases could not be removed: {error.message}") from error

@@ -1,0 +1,67 @@
+"""How does a bundle come onto a host of the lab? One command for each record, and a release over SSH."""
+
+import shlex
+import subprocess
+from collections.abc import Iterable, Sequence
+
+from fleet.hosts.bundle import Directory, File, Link, Record, SystemUser, Unit
+from provisioning.hosts.runner import Ran
+from tests.hosts.lab import Host
+from tests.hosts.lab.system import LabFailed
+
+
+class SshRunner:
+    """Runs programs on a host of the lab as root, with the ssh client of this machine."""
+
+    def __init__(self, host: Host) -> None:
+        self.name = host.name
+        self._config = str(host.ssh_config)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Iterable[bytes] = (),
+        as_root: bool = False,
+        timeout_seconds: float = 60.0,
+    ) -> Ran:
+        ssh = ("ssh", "-F", self._config, "-l", "root", "--", self.name, shlex.join(argv))
+        done = subprocess.run(
+            ssh, input=b"".join(stdin), capture_output=True, timeout=timeout_seconds, check=False
+        )
+        return Ran(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+    def close(self) -> None:
+        pass
+
+
+def put_records(host: Host, records: Iterable[Record]) -> None:
+    """Make ``host`` what ``records`` say; nothing is started."""
+    for record in records:
+        match record:
+            case SystemUser(name=name, home=home, shell=shell):
+                host.console(
+                    "useradd", "--system", "--user-group", "--home-dir", home, "--shell", shell, name
+                )
+            case Directory():
+                host.console(*_install(record), "-d", "--", record.path)
+            case File():
+                host.console(*_install(record), "-T", "/dev/stdin", record.path, stdin=record.content)
+            case Link(path=path, target=target):
+                host.console("ln", "-sfn", "--", target, path)
+    host.console("systemctl", "daemon-reload")
+
+
+def start_units(host: Host, records: Iterable[Record]) -> None:
+    """Enable and start what ``records`` say; returns when all of it is ready."""
+    units = [record for record in records if isinstance(record, Unit)]
+    host.console("systemctl", "enable", "--quiet", *(unit.name for unit in units if unit.enabled))
+    try:
+        host.console("systemctl", "start", *(unit.name for unit in units if unit.active))
+    except LabFailed as error:
+        lines = host.console("journalctl", "--no-pager", "--lines=40", "--unit=fleet-*", "--output=cat")
+        raise LabFailed(f"{error.message}\n{lines}") from error
+
+
+def _install(record: Directory | File) -> tuple[str, ...]:
+    return ("install", "-o", record.owner, "-g", record.group, "-m", f"{record.mode:o}")

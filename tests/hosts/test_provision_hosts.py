@@ -1,0 +1,214 @@
+"""`fleet provision hosts` on bare machines: from nothing to workers that run, and every change after that."""
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fleet import Client
+from fleet.daemons.files import write_private
+from tests.hosts.by_hand import broker_tables
+from tests.hosts.fixtures import WORKERS, Clusters
+from tests.hosts.lab import Host, Lab
+from tests.hosts.lab.system import await_that
+from tests.servers import clean_environ
+
+FLEET_TOML = """\
+[fleet]
+name = "lab"
+timezone = "UTC"
+
+{broker}
+[broker.users.{vhost}-observer]
+role = "observer"
+password = "file:{here}/observer.password"
+
+[ssh]
+user = "root"
+key = "{ssh}/id_ed25519"
+known_hosts = "{ssh}/known_hosts"
+connect_timeout = "5s"
+
+[hosts.alpha]
+address = "{alpha}"
+[hosts.beta]
+address = "{beta}"
+
+[queues.probe]
+tasks = ["probe.*"]
+per_host = true
+
+[workers.probe]
+queues = ["probe"]
+concurrency = 2
+stop_timeout = "2m"
+
+[tasks]
+imports = ["probe"]
+"""
+PROBE = """\
+import time
+
+from celery import shared_task
+
+
+@shared_task(name="probe.sleep")
+def sleep(seconds):
+    time.sleep(seconds)
+"""
+OLD, NEW = "fleet-worker@probe-a.service", "fleet-worker@probe-b.service"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The control machine's files, and two hosts."""
+
+    directory: Path
+    alpha: Host
+    beta: Host
+
+    def provision(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        """Run `fleet provision hosts` as an operator would, and expect it to end with ``code``."""
+        argv = (sys.executable, "-m", "fleet.cli.main", "provision", "hosts", *arguments)
+        cache = {"XDG_CACHE_HOME": "/var/cache/fleet-lab/control"}
+        environ = clean_environ() | {"FLEET_FILE": str(self.directory / "fleet.toml")} | cache
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+        return done
+
+    def change(self, old: str, new: str) -> None:
+        """Change a text in the fleet file."""
+        path = self.directory / "fleet.toml"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    def client(self) -> Client:
+        return Client(self.directory / "fleet.toml", {})
+
+
+def show(host: Host, unit: str, name: str = "ActiveState") -> str:
+    return host.console("systemctl", "show", "--value", f"--property={name}", unit).strip()
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    cluster, directory = clusters.single("3.10"), tmp_path_factory.mktemp("control")
+    alpha, beta = lab[WORKERS[0]], lab[WORKERS[1]]
+    alpha.reset()
+    beta.reset()
+    lab.boot(alpha.name, beta.name)
+    vhost = f"hosts-{secrets.token_hex(3)}"
+    passwords = {name: secrets.token_urlsafe(16) for name in ("celery", "alpha", "beta", "observer")}
+    passwords["admin"] = cluster.nodes[0].admin_password.reveal()
+    for name, text in passwords.items():
+        write_private(directory / f"{name}.password", text + "\n")
+    (directory / "ca.pem").write_bytes(cluster.authority.cert.read_bytes())
+    (directory / "probe.py").write_text(PROBE)
+    broker = broker_tables(cluster, vhost=vhost, user=vhost, etc=str(directory)).replace(
+        "[broker.tls]",
+        f'profile = "per-host"\nhost_password = "file:{directory}/{{host}}.password"\n[broker.tls]',
+    )
+    (directory / "fleet.toml").write_text(
+        FLEET_TOML.format(
+            broker=broker,
+            vhost=vhost,
+            here=directory,
+            ssh=alpha.ssh_config.parent,
+            alpha=alpha.address,
+            beta=beta.address,
+        )
+    )
+    argv = (sys.executable, "-m", "fleet.cli.main", "provision", "broker", "--yes")
+    environ = clean_environ() | {"FLEET_FILE": str(directory / "fleet.toml")}
+    subprocess.run(argv, env=environ, check=True, capture_output=True, timeout=60)
+    yield Site(directory=directory, alpha=alpha, beta=beta)
+    alpha.power_off()
+    beta.power_off()
+
+
+@pytest.fixture(scope="module")
+def provisioned(site: Site) -> Site:
+    """The site, once its hosts have been provisioned from nothing."""
+    told = site.provision("--check", code=4).stdout
+    assert "+ release " in told
+    assert "+ unit fleet-worker@probe-a.service" in told
+    assert "not-found" in show(site.alpha, OLD, "LoadState")
+    site.provision("--yes")
+    return site
+
+
+def test_workers_run_what_is_sent_and_a_second_run_changes_nothing(provisioned: Site) -> None:
+    hosts = (provisioned.alpha, provisioned.beta)
+    before = [show(host, OLD, "MainPID") for host in hosts]
+    with provisioned.client() as client:
+        sent = [client.send("probe.sleep", {"seconds": 0}, host=host.name) for host in hosts]
+        done = client.wait([task.id for task in sent], timeout_seconds=30)
+    assert {outcome.outcome for outcome in done.values()} == {"succeeded"}
+    assert "no changes" in provisioned.provision("--yes").stderr
+    found = json.loads(provisioned.provision("--check", "--json").stdout)
+    assert [(each["host"], each["changed"], each["error"]) for each in found] == [
+        ("alpha", False, None),
+        ("beta", False, None),
+    ]
+    assert [show(host, OLD, "MainPID") for host in hosts] == before
+
+
+def test_a_hand_edited_file_is_shown_by_its_lines_and_put_back_without_a_restart(provisioned: Site) -> None:
+    before = show(provisioned.alpha, OLD, "MainPID")
+    provisioned.alpha.console("sed", "-i", "s/concurrency = 2/concurrency = 7/", "/etc/fleet/fleet.toml")
+    told = provisioned.provision("alpha", "--check", "--diff", code=4).stdout
+    assert "-concurrency = 7" in told
+    assert "+concurrency = 2" in told
+    provisioned.provision("alpha", "--yes")
+    assert "concurrency = 2" in provisioned.alpha.console("cat", "/etc/fleet/fleet.toml")
+    assert show(provisioned.alpha, OLD, "MainPID") == before
+
+
+def test_a_host_that_is_away_delays_nobody_and_is_told_by_name(provisioned: Site) -> None:
+    provisioned.beta.unplug()
+    try:
+        done = provisioned.provision("--check", code=3)
+    finally:
+        provisioned.beta.plug()
+    assert "alpha: as desired" in done.stdout
+    assert "beta" in done.stderr
+
+
+def test_a_worker_that_does_not_get_ready_leaves_the_old_one_at_work(provisioned: Site) -> None:
+    current = provisioned.alpha.console("readlink", "/opt/fleet/current")
+    (provisioned.directory / "probe.py").write_text("raise RuntimeError('broken by the operator')\n")
+    done = provisioned.provision("alpha", "--yes", code=3)
+    assert "broken by the operator" in done.stderr
+    assert "the old instances go on" in done.stderr
+    assert (show(provisioned.alpha, OLD), show(provisioned.alpha, NEW)) == ("active", "inactive")
+    assert provisioned.alpha.console("readlink", "/opt/fleet/current") == current
+    (provisioned.directory / "probe.py").write_text(PROBE)
+    provisioned.provision("alpha", "--yes")
+    assert "no changes" in provisioned.provision("alpha").stderr
+
+
+def test_a_changed_worker_starts_beside_the_old_one_which_ends_its_task(provisioned: Site) -> None:
+    alpha = provisioned.alpha
+    runs, other = (OLD, NEW) if show(alpha, OLD) == "active" else (NEW, OLD)
+    with provisioned.client() as client:
+        sent = client.send("probe.sleep", {"seconds": 40}, host="alpha")
+        await_that(
+            lambda: "probe.sleep" in alpha.journal(runs) or "running 1" in show(alpha, runs, "StatusText"),
+            "the task should run",
+            timeout_seconds=20,
+        )
+        provisioned.change("concurrency = 2", "concurrency = 3")
+        provisioned.provision("alpha", "--yes")
+        assert (show(alpha, other), show(alpha, runs)) == ("active", "deactivating")
+        assert "is still ending" in provisioned.provision("alpha", "--check").stdout
+        (outcome,) = client.wait([sent.id], timeout_seconds=60).values()
+        assert (outcome.outcome, outcome.attempt) == ("succeeded", 1)
+    await_that(lambda: show(alpha, runs) == "inactive", "the old one should end", timeout_seconds=30)
+    told = provisioned.provision("alpha", "--yes").stdout
+    assert f"- file /etc/systemd/system/{runs}" in told
+    assert show(alpha, runs, "LoadState") == "not-found"

@@ -1,0 +1,131 @@
+"""What a release is made of, and what is done with it; nothing is downloaded."""
+
+import io
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.errors import UsageError
+from fleet.hosts.install import (
+    Release,
+    install_steps,
+    prune_steps,
+    releases_of,
+    switch_steps,
+    to_prune,
+)
+from fleet.hosts.release import requirements_of
+from fleet.hosts.requirements import closure, locked_part, pins
+from fleet.hosts.target import Target, marker_environment, pip_options, target_of
+from fleet.hosts.wheel import Wheel, pack
+
+BOOKWORM = Target(python=(3, 11), machine="x86_64", glibc_minor=36)
+RELEASE = Release(name="1-abc", digest="0" * 64, archive=Path("/x/1-abc.tar"), target=BOOKWORM)
+LOCK = f"""\
+amqp==5.4 \\
+    --hash=sha256:{"a" * 64} \\
+    --hash=sha256:{"b" * 64}
+new-thing==2.0 ; python_full_version >= '3.12' \\
+    --hash=sha256:{"c" * 64}
+ruff==1.0 \\
+    --hash=sha256:{"d" * 64}
+"""
+
+
+def test_a_wheel_is_the_same_bytes_for_the_same_files_in_any_order() -> None:
+    files = {"b/__init__.py": b"", "a.py": b"x = 1\n"}
+    turned = dict(reversed(files.items()))
+    one = pack(Wheel(name="x", version="1", files=files))
+    assert one == pack(Wheel(name="x", version="1", files=turned))
+    names = zipfile.ZipFile(io.BytesIO(one)).namelist()
+    assert names[:2] == ["a.py", "b/__init__.py"]
+    assert names[-1] == "x-1.dist-info/RECORD"
+
+
+def test_of_the_lock_comes_what_is_needed_where_it_applies() -> None:
+    wanted = ("amqp", "new-thing")
+    old = locked_part(LOCK, wanted, marker_environment(BOOKWORM))
+    assert list(pins(old)) == ["amqp"]
+    assert pins(old)["amqp"] == {"a" * 64, "b" * 64}
+    newer = marker_environment(replace(BOOKWORM, python=(3, 13)))
+    assert list(pins(locked_part(LOCK, wanted, newer))) == ["amqp", "new-thing"]
+
+
+def test_what_is_needed_is_followed_through_extras_and_in_circles() -> None:
+    needs = {
+        "fleet": ["celery>=5", "kombu[redis]; extra == 'redis'", "ruff; extra == 'dev'"],
+        "celery": ["kombu", "old; python_version < '3'"],
+        "kombu": ["Celery", "redis-py; extra == 'redis'"],
+    }
+
+    def requires(name: str) -> list[str]:
+        return needs.get(name, [])
+
+    environment = marker_environment(BOOKWORM)
+    assert closure("fleet", requires, environment) == {"celery", "kombu"}
+    assert closure("fleet", requires, environment, extras=("redis",)) == {"celery", "kombu", "redis-py"}
+
+
+def test_every_package_that_fleet_needs_is_locked_for_both_debians() -> None:
+    for python in ((3, 11), (3, 13)):
+        found = pins(requirements_of(replace(BOOKWORM, python=python)))
+        assert {"celery", "kombu", "fabric", "pydantic-core", "cryptography"} <= found.keys()
+        assert not {"ruff", "pytest", "redis", "ansible-core"} & found.keys()
+        assert all(found.values())
+
+
+def test_a_host_says_what_it_is() -> None:
+    assert target_of("3.11 x86_64 glibc-2.36\n") == BOOKWORM
+    assert BOOKWORM.name == "cp311-x86_64"
+    options = pip_options(BOOKWORM)
+    assert options[0] == "--platform=manylinux_2_36_x86_64"
+    assert "--platform=manylinux_2_17_x86_64" in options
+    assert "--abi=cp311" in options
+
+
+@pytest.mark.parametrize("answer", ["3.9 x86_64 glibc-2.31", "3.12 x86_64 -", "", "3.12 x86_64 musl-1.2"])
+def test_a_host_on_which_fleet_does_not_run_is_said(answer: str) -> None:
+    with pytest.raises(UsageError):
+        target_of(answer)
+
+
+def test_nothing_is_fetched_and_the_mark_is_made_last() -> None:
+    steps = install_steps(RELEASE)
+    (pip,) = [step.argv for step in steps if "--no-index" in step.argv]
+    assert {"--no-index", "--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(pip)
+    assert [step.takes_archive for step in steps].count(True) == 1
+    assert steps[-1].argv == ("touch", "--", "/opt/fleet/releases/1-abc/.complete")
+    assert b"0" * 64 in steps[3].stdin
+
+
+def test_the_current_release_changes_by_one_renaming() -> None:
+    *_, last = switch_steps("1-abc")
+    assert last.argv == ("mv", "-T", "--", "/opt/fleet/.current.new", "/opt/fleet/current")
+
+
+@given(
+    st.lists(st.sampled_from("abcdefgh"), unique=True),
+    st.sets(st.sampled_from("abcdefgh")),
+    st.integers(1, 5),
+)
+def test_what_runs_and_the_newest_always_stay(found: list[str], in_use: set[str], keep: int) -> None:
+    gone = to_prune(found, in_use, keep=keep)
+    assert not in_use & set(gone)
+    assert not set(found[:keep]) & set(gone)
+    assert len(found) - len(gone) <= keep + len(in_use)
+
+
+def test_a_release_loses_its_mark_before_its_files() -> None:
+    first, second = (step.argv for step in prune_steps(["1-abc"]))
+    assert first[-1] == "/opt/fleet/releases/1-abc/.complete"
+    assert second[-1] == "/opt/fleet/releases/1-abc"
+
+
+def test_complete_releases_are_told_from_their_marks() -> None:
+    listing = "/opt/fleet/releases/2-b/.complete\n/opt/fleet/releases/1-a/.complete\n"
+    assert releases_of(listing) == ("2-b", "1-a")
+    assert releases_of("") == ()
