@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from provisioning.apply import Door
+from provisioning.broker.ctl import Rabbitmqctl
 from provisioning.broker.http_api import ClientCertificate
 from provisioning.broker.management import ManagementDoor
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
@@ -94,7 +95,7 @@ def takes_request(command: Callable[[Request], int]) -> Callable[..., int]:
 def open_door(request: Request) -> Door:
     """Return the door that was asked for; nothing is asked of the broker yet."""
     if request.door == "rabbitmqctl":
-        return RabbitmqctlDoor(shlex.split(request.rabbitmqctl))
+        return RabbitmqctlDoor(Rabbitmqctl(shlex.split(request.rabbitmqctl)))
     if request.key and not request.cert:
         raise click.UsageError("--key goes with --cert")
     return ManagementDoor(

@@ -28,6 +28,7 @@ def broker(table: BrokerTable, secrets: Secrets, problems: Problems) -> Broker:
         tls=_tls(table, addresses, problems),
         management=_management(table, secrets, problems),
         rabbitmqctl=tuple(table.rabbitmqctl) if table.rabbitmqctl else None,
+        rabbitmqctl_host=table.rabbitmqctl_host,
         users=_users(table, secrets),
         visibility_timeout_seconds=table.visibility_timeout,
         result_backend=result_url,

@@ -100,6 +100,12 @@ def _jumps(value: str) -> str:
     return value
 
 
+def _one_host(value: str) -> str:
+    if len(parse_jumps(value)) != 1:
+        raise ValueError(f"must be one `[user@]host[:port]`, not `{value}`")
+    return value
+
+
 def _path(value: str) -> str:
     path = _matching(_PATH, "an absolute path")(value)
     if ".." in path.split("/"):
@@ -185,4 +191,5 @@ LoginName = Annotated[
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 #: hosts to go through, as for `ssh -J`
+HostOverSsh = Annotated[str, AfterValidator(_one_host), _text(WORD_PATTERN, kind="host over SSH")]
 JumpHosts = Annotated[str, AfterValidator(_jumps), _text(WORD_PATTERN, kind="jump hosts")]

@@ -1,27 +1,24 @@
 """What does ``rabbitmqctl`` show besides definitions: nodes, queues, channels, a node's own settings?"""
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fleet.doctor.facts import NodeFact, QueueFact, Settings
 from fleet.doctor.management import queue_fact
 from fleet.doctor.unseen import Unseen, unseen_otherwise
-from provisioning.broker.rabbitmqctl import LOCALE, printed
-
-TIMEOUT_SECONDS = 60
+from provisioning.broker.ctl import Rabbitmqctl
+from provisioning.errors import Unreachable
 
 
 class CommandView:
     """``rabbitmqctl`` on the broker's machine, to look only."""
 
-    def __init__(self, argv: Sequence[str], *, environ: Mapping[str, str]) -> None:
-        self._argv = (*argv, "--silent", "--timeout", str(TIMEOUT_SECONDS), "--formatter", "json")
-        self._environ = {**environ, "LC_ALL": LOCALE}
+    def __init__(self, tool: Rabbitmqctl) -> None:
+        self._tool = tool
 
     def __repr__(self) -> str:
-        return f"CommandView({self._argv!r})"
+        return f"CommandView({self._tool!r})"
 
     def nodes(self) -> tuple[NodeFact, ...]:
         """Return the members of the cluster. Raises Unseen."""
@@ -65,22 +62,13 @@ class CommandView:
 
     def _json(self, *arguments: str) -> Any:
         try:
-            done = subprocess.run(
-                (*self._argv, *arguments),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                env=self._environ,
-                timeout=TIMEOUT_SECONDS + 10,
-                check=False,
-            )
-        except OSError as error:
-            raise Unseen(f"`{self._argv[0]}` cannot be run: {error.strerror}") from error
-        except subprocess.TimeoutExpired as error:
-            raise Unseen(f"`rabbitmqctl {arguments[0]}` did not answer in time") from error
-        if done.returncode:
-            raise Unseen(f"`rabbitmqctl {arguments[0]}` failed with exit code {done.returncode}")
+            said = self._tool.call("--formatter", "json", *arguments)
+        except Unreachable as error:
+            raise Unseen(error.message) from error
+        if said.exit_code:
+            raise Unseen(f"`rabbitmqctl {arguments[0]}` failed with exit code {said.exit_code}")
         try:
-            return json.loads(printed(done.stdout))
+            return json.loads(said.stdout)
         except ValueError as error:
             raise Unseen(f"`rabbitmqctl {arguments[0]}` does not answer in JSON") from error
 

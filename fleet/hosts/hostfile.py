@@ -55,6 +55,7 @@ def _broker(broker: Broker) -> Broker:
         tls=None if broker.tls is None else _tls(broker.tls),
         management=None,
         rabbitmqctl=None,
+        rabbitmqctl_host=None,
         users=(),
     )
 

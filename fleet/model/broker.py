@@ -95,6 +95,8 @@ class Broker:
     management: Management | None = None
     #: argv that starts rabbitmqctl (the CLI door), such as ("/usr/lib/rabbitmq/bin/rabbitmqctl",)
     rabbitmqctl: tuple[str, ...] | None = None
+    #: the broker's host on which it is started, as `[user@]host[:port]`; None: this machine
+    rabbitmqctl_host: str | None = None
     users: tuple[BrokerUser, ...] = ()
     #: Redis only: must exceed the longest task, or it runs beside itself
     visibility_timeout_seconds: int | None = None

@@ -10,6 +10,7 @@ from fleet.adopt.adopt import Adoption, Wish, adopt
 from fleet.errors import UsageError
 from fleet.secrets import parse_reference, resolve
 from provisioning.broker import definitions
+from provisioning.broker.ctl import Rabbitmqctl
 from provisioning.broker.management import ManagementDoor
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.state import State
@@ -70,7 +71,7 @@ def _observe(source: Source, environ: Mapping[str, str]) -> tuple[State, tuple[i
         document = _read(source.definitions)
         return definitions.parse(document), definitions.version(document)
     if source.rabbitmqctl:
-        seen = RabbitmqctlDoor(source.rabbitmqctl, environ=environ).observe()
+        seen = RabbitmqctlDoor(Rabbitmqctl(source.rabbitmqctl, environ=environ)).observe()
     else:
         reference = parse_reference(source.password or "")
         if reference is None:

@@ -14,7 +14,7 @@ from fleet.doctor.management import ManagementView
 from fleet.doctor.unseen import Unseen
 from fleet.errors import UsageError
 from fleet.model import Fleet, Kind
-from fleet.ops.provision import client_certificate, management_door
+from fleet.ops.provision import client_certificate, management_door, rabbitmqctl
 from fleet.secrets import resolve
 from provisioning.apply import Observation
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
@@ -119,12 +119,11 @@ def _look_by_command(fleet: Fleet, environ: Mapping[str, str], seen: _Seen) -> N
     argv = fleet.broker.rabbitmqctl
     if argv is None:
         return
+    tool = rabbitmqctl(fleet, argv, environ)
     # Each call takes a second, so it is only asked for what the management API has not shown.
-    if "state" not in seen.facts and not _open(
-        "rabbitmqctl", RabbitmqctlDoor(argv, environ=environ).observe, seen
-    ):
+    if "state" not in seen.facts and not _open("rabbitmqctl", RabbitmqctlDoor(tool).observe, seen):
         return
-    view = CommandView(argv, environ=environ)
+    view = CommandView(tool)
     vhost = fleet.broker.vhost
     seen.note("settings", view.settings)
     seen.note("nodes", view.nodes)

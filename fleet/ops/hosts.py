@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fleet.doctor.finding import Finding, Level
@@ -71,11 +71,18 @@ def open_runner(
     return (door or open_door(fleet)).runner(destination(fleet, host), sudo_password=sudo_password)
 
 
+def runner_at(fleet: Fleet, text: str) -> Runner:
+    """Return a runner for the host that ``text`` names as `[user@]host[:port]`, a fleet's own or another."""
+    (hop,) = parse_jumps(text)
+    known = _jump(fleet, hop)
+    end = replace(known, user=known.user or fleet.ssh.user, port=known.port or fleet.ssh.port)
+    return open_door(fleet).runner(Destination(host=end, jumps=_jumps(fleet, fleet.ssh.jump)))
+
+
 def destination(fleet: Fleet, host: Host) -> Destination:
     """Return where ``host`` is and the way to it, as the fleet file says."""
-    text = host.jump if host.jump is not None else fleet.ssh.jump
-    jumps = None if text is None else tuple(_jump(fleet, hop) for hop in parse_jumps(text))
-    return Destination(host=_hop(fleet, host), jumps=jumps)
+    jump = host.jump if host.jump is not None else fleet.ssh.jump
+    return Destination(host=_hop(fleet, host), jumps=_jumps(fleet, jump))
 
 
 def choose(fleet: Fleet, patterns: Sequence[str]) -> tuple[Host, ...]:
@@ -163,6 +170,10 @@ def _hop(fleet: Fleet, host: Host) -> Hop:
         port=host.ssh_port or fleet.ssh.port,
         key=fleet.ssh.key,
     )
+
+
+def _jumps(fleet: Fleet, text: str | None) -> tuple[Hop, ...] | None:
+    return None if text is None else tuple(_jump(fleet, hop) for hop in parse_jumps(text))
 
 
 def _jump(fleet: Fleet, hop: Hop) -> Hop:

@@ -1,6 +1,6 @@
 """How is the broker made to match the fleet file: plan, then carry out the plan, through one of two doors?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,6 +11,7 @@ from fleet.roles import hosts_with_users
 from fleet.secrets import Secret, resolve
 from fleet.topology import desired_state
 from provisioning.apply import Door, Report, apply, plan_against, refusals
+from provisioning.broker.ctl import Rabbitmqctl
 from provisioning.broker.http_api import ClientCertificate
 from provisioning.broker.management import ManagementDoor
 from provisioning.broker.notes import notes
@@ -154,6 +155,16 @@ def client_certificate(management: Management) -> ClientCertificate | None:
     return ClientCertificate(certificate=management.cert, key=management.key) if management.cert else None
 
 
+def rabbitmqctl(fleet: Fleet, command: Sequence[str], environ: Mapping[str, str]) -> Rabbitmqctl:
+    """Return what starts ``command`` where the fleet file says: here, or on a broker's host over SSH."""
+    host = fleet.broker.rabbitmqctl_host
+    if host is None:
+        return Rabbitmqctl(command, environ=environ)
+    from fleet.ops.hosts import runner_at
+
+    return Rabbitmqctl(command, runner=runner_at(fleet, host))
+
+
 def open_door(
     fleet: Fleet, environ: Mapping[str, str], wanted: DoorName | None = None
 ) -> tuple[DoorName, Door]:
@@ -165,7 +176,7 @@ def open_door(
     if management and wanted in (None, DoorName.HTTP):
         return DoorName.HTTP, management_door(management, environ)
     if command and wanted in (None, DoorName.RABBITMQCTL):
-        return DoorName.RABBITMQCTL, RabbitmqctlDoor(command, environ=environ)
+        return DoorName.RABBITMQCTL, RabbitmqctlDoor(rabbitmqctl(fleet, command, environ))
     missing = "[broker.management]" if wanted is DoorName.HTTP else "`rabbitmqctl`"
     raise UsageError(
         f"{fleet.source} does not say how to provision the broker: "

@@ -8,13 +8,13 @@ such a shell would change are refused, and ``/usr/lib/rabbitmq/bin/rabbitmqctl``
 import json
 import os
 import re
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from provisioning import errors
 from provisioning.apply import Observation
 from provisioning.broker import connections, definitions
+from provisioning.broker.ctl import Rabbitmqctl, Said
 from provisioning.broker.document import ClearedLimit, cleared_limits, document
 from provisioning.broker.objects import (
     Binding,
@@ -37,9 +37,6 @@ FIRST_WITHOUT_STDIN = 4
 OWN_INPUT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, run as root or as the broker's user"
 #: characters of names that pass unchanged through any shell; a second one splits at spaces
 SAFE_NAME = re.compile(r"[\w.@:/+=%,-]+", re.ASCII)
-#: so that Erlang prints names as they are, on this machine at least
-LOCALE = "C.UTF-8"
-_ESCAPED = re.compile(r"(?<!\\)((?:\\\\)*)\\x\{([0-9A-Fa-f]{1,5}|10[0-9A-Fa-f]{4})\}")
 _ONE = {Exchange.KIND: "an exchange", Binding.KIND: "a binding"}
 UNSAFE = "needs the HTTP door (its name would not reach rabbitmqctl unchanged, through this shell or locale)"
 DIRECT = "name /usr/lib/rabbitmq/bin/rabbitmqctl itself, or use the HTTP door"
@@ -50,27 +47,18 @@ PROBE_ARRIVED = PROBE.replace("\\", "\\\\").replace('"', '\\"')
 
 
 class RabbitmqctlDoor:
-    """``rabbitmqctl`` on the broker's machine."""
+    """``rabbitmqctl`` on the broker's machine, this one or another."""
 
     #: queues report their counts every 5 s
     staleness_seconds = 6.0
 
-    def __init__(
-        self,
-        argv: Sequence[str] = ("rabbitmqctl",),
-        *,
-        environ: Mapping[str, str] | None = None,
-        timeout_seconds: int = 60,
-    ) -> None:
-        self._argv = (*argv, "--silent", "--timeout", str(timeout_seconds))
-        inherited = os.environ if environ is None else environ
-        self._environ = {**inherited, "LC_ALL": LOCALE}
-        self._timeout = timeout_seconds + 10
+    def __init__(self, tool: Rabbitmqctl | None = None) -> None:
+        self._tool = tool or Rabbitmqctl()
         self._imports_from: tuple[str, ...] | None = None
         self._takes_any_name: bool | None = None
 
     def __repr__(self) -> str:
-        return f"RabbitmqctlDoor({self._argv!r})"
+        return f"RabbitmqctlDoor({self._tool!r})"
 
     def observe(self) -> Observation:
         """Return the actual state.
@@ -141,7 +129,7 @@ class RabbitmqctlDoor:
         if not word.isprintable():
             return False
         if self._takes_any_name is None:
-            done = self._call("list_user_permissions", "--", PROBE)
+            done = self._tool.call("list_user_permissions", "--", PROBE)
             self._takes_any_name = PROBE_ARRIVED in done.stdout + done.stderr
         return self._takes_any_name
 
@@ -160,7 +148,7 @@ class RabbitmqctlDoor:
             return json.loads(output)
         except ValueError as error:
             raise errors.ChangeRefused(
-                f"`{' '.join(self._argv)} {arguments[0]}` does not answer in JSON",
+                f"`{self._tool!r} {arguments[0]}` does not answer in JSON",
                 hint="is it the rabbitmqctl of RabbitMQ 3.8 or later?",
             ) from error
 
@@ -171,50 +159,19 @@ class RabbitmqctlDoor:
         refused: type[errors.ProvisioningError] = errors.ChangeRefused,
         hint: str | None = None,
     ) -> str:
-        done = self._call(*arguments, stdin=stdin)
-        if done.returncode:
-            command = " ".join(self._argv)
-            raise refused(
-                f"`{command} {arguments[0]}` failed with exit code {done.returncode}: {_reason(done)}",
-                hint="run it as the broker's user, with the node's name and cookie"
-                if refused is errors.Unreachable
-                else hint,
-            )
+        done = self._tool.call(*arguments, stdin=stdin)
+        if done.exit_code:
+            raise self._failure(arguments[0], done, refused, hint)
         return done.stdout
 
-    def _call(self, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        command = " ".join(self._argv)
-        try:
-            done = subprocess.run(
-                (*self._argv, *arguments),
-                input=stdin.encode(),
-                capture_output=True,
-                env=self._environ,
-                timeout=self._timeout,
-                check=False,
-            )
-        except OSError as error:
-            raise errors.Unreachable(
-                f"cannot run `{command}`: {error.strerror}", hint="set `broker.rabbitmqctl` to its path"
-            ) from error
-        except subprocess.TimeoutExpired as error:
-            raise errors.Unreachable(
-                f"`{command}` did not answer within {self._timeout} s", hint="see the broker's log"
-            ) from error
-        said, complained = printed(done.stdout), printed(done.stderr)
-        return subprocess.CompletedProcess(done.args, done.returncode, said, complained)
-
-
-def printed(raw: bytes) -> str:
-    r"""Return what rabbitmqctl printed: UTF-8, or what Erlang makes of it where the locale has no UTF-8.
-
-    That is Latin-1, with everything else as `\x{2192}`, which JSON has no such escape for.
-    """
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    return _ESCAPED.sub(lambda found: found[1] + chr(int(found[2], 16)), text)
+    def _failure(
+        self, command: str, done: Said, refused: type[errors.ProvisioningError], hint: str | None
+    ) -> errors.ProvisioningError:
+        if refused is errors.Unreachable:
+            hint = "run it as the broker's user, with the node's name and cookie"
+        return refused(
+            f"`{self._tool!r} {command}` failed with exit code {done.exit_code}: {done.reason}", hint=hint
+        )
 
 
 def no_command(change: Change) -> str | None:
@@ -256,7 +213,3 @@ def deletion(resource: Resource) -> tuple[str, ...]:
         case Queue():
             return ("delete_queue", f"--vhost={resource.vhost}", "--", resource.name)
     raise errors.Unsupported(f"{resource.label} is never deleted")
-
-
-def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    return " ".join((done.stderr or done.stdout).split()) or "no reason given"

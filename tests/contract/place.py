@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from provisioning.apply import Door, Report, apply, plan_against
+from provisioning.broker.ctl import Rabbitmqctl
 from provisioning.broker.objects import (
     Binding,
     Exchange,
@@ -39,7 +40,7 @@ class Place:
 
     def door(self, name: str = "http") -> Door:
         if name == "rabbitmqctl":
-            return RabbitmqctlDoor(self.node.rabbitmqctl)
+            return RabbitmqctlDoor(Rabbitmqctl(self.node.rabbitmqctl))
         return NewQueuesDoor(
             self.node.management_url, user=self.node.admin_user, password=self.node.admin_password.reveal()
         )

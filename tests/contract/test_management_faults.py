@@ -14,6 +14,7 @@ from fleet.doctor.management import ManagementView
 from fleet.doctor.unseen import Unseen
 from provisioning import errors
 from provisioning.apply import apply, plan_against
+from provisioning.broker.ctl import Rabbitmqctl
 from provisioning.broker.http_api import ClientCertificate
 from provisioning.broker.management import ManagementDoor
 from provisioning.broker.objects import Queue, Vhost
@@ -338,7 +339,7 @@ def test_a_queue_of_a_broker_without_statistics_is_not_taken_for_an_empty_one(
     with pytest.raises(errors.QueueInUse, match="how much it holds is not known"):
         apply(pruned, over_http, allow_destructive=True)
     # The broker itself knows.
-    ctl = RabbitmqctlDoor(guarded[0].rabbitmqctl)
+    ctl = RabbitmqctlDoor(Rabbitmqctl(guarded[0].rabbitmqctl))
     assert ctl.contents([queue]) == {queue.identity: Contents(messages=0, consumers=0)}
     assert apply(pruned, ctl, allow_destructive=True, pause=lambda _: None).converged
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from fleet.daemons.rabbitmq import RabbitNode
 from provisioning import errors, render
 from provisioning.apply import Observation, apply, plan_against
+from provisioning.broker.ctl import Rabbitmqctl
 from provisioning.broker.desired import read
 from provisioning.broker.objects import (
     Binding,
@@ -158,7 +159,7 @@ def test_without_utf_8_rabbitmqctl_sees_every_name_and_deletes_only_what_arrives
     script = tmp_path / "rabbitmqctl"
     script.write_text(f'#!/bin/sh\nLC_ALL=C exec {rabbit.rabbitmqctl[0]} "$@"\n')
     script.chmod(0o700)
-    plain = RabbitmqctlDoor((str(script),))
+    plain = RabbitmqctlDoor(Rabbitmqctl((str(script),)))
     with opened(rabbit) as place:
         vhost = Vhost(name=place.name, description="é ü → 'q' \\x{41}")
         queues = [Queue(vhost=place.name, name=name, type="classic") for name in ("ü", "→", "$a")]

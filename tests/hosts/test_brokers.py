@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from provisioning.apply import apply, plan_against
+from provisioning.broker.ctl import Rabbitmqctl
 from provisioning.broker.objects import Vhost
 from provisioning.broker.rabbitmqctl import OWN_INPUT, RabbitmqctlDoor
 from provisioning.errors import ChangeRefused
@@ -178,7 +179,8 @@ def test_debians_wrapper_makes_a_vhost_on_3_10_and_is_refused_with_a_hint_on_4(
     clusters: Clusters, release: str
 ) -> None:
     node = clusters.single(release).nodes[0]
-    door = RabbitmqctlDoor(("ssh", "-F", str(node.host.ssh_config), "--", node.host.name, "rabbitmqctl"))
+    wrapper = ("ssh", "-F", str(node.host.ssh_config), "--", node.host.name, "rabbitmqctl")
+    door = RabbitmqctlDoor(Rabbitmqctl(wrapper))
     name = f"wrapper-{secrets.token_hex(3)}"
     wanted = state([Vhost(name=name)])
     report = apply(plan_against(wanted, door.observe(), door), door)

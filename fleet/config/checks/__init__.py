@@ -50,6 +50,7 @@ CHECKS = (
     Check(note=broker.check_users, reads=_reads("queues")),
     Check(note=broker.check_host_users, reads=_reads("hosts")),
     Check(note=broker.check_redis_keys),
+    Check(note=broker.check_rabbitmqctl),
     Check(note=broker.check_visibility_timeout, reads=_reads("queues", "mail")),
 )
 

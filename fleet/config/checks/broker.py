@@ -109,13 +109,24 @@ def check_redis_keys(draft: Draft) -> None:
         if "visibility_timeout" in written:
             draft.problems.add(("broker", "visibility_timeout"), "applies to Redis only")
         return
-    for key in ("management", "rabbitmqctl", "users", "tls", "profile", "password_hash"):
+    for key in ("management", "rabbitmqctl", "rabbitmqctl_host", "users", "tls", "profile", "password_hash"):
         if key in written:
             draft.problems.add(("broker", key), "applies to RabbitMQ only, and the broker is Redis")
     for name, queue in draft.file.queues.items():
         for key in ("delivery_limit", "max_length", "max_dead_letters"):
             if key in queue.model_fields_set:
                 draft.problems.add(("queues", name, key), "applies to RabbitMQ only, and the broker is Redis")
+
+
+def check_rabbitmqctl(draft: Draft) -> None:
+    """A host for rabbitmqctl stands beside the command that is to be started there."""
+    broker = draft.fleet.broker
+    if broker.rabbitmqctl_host is not None and broker.rabbitmqctl is None:
+        draft.problems.add(
+            ("broker", "rabbitmqctl_host"),
+            "says where rabbitmqctl is started, and not how",
+            hint="add `rabbitmqctl`; see docs/how-to/provision-a-broker.md",
+        )
 
 
 def check_visibility_timeout(draft: Draft) -> None:

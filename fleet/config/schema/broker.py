@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fleet.config.schema.table import Table
-from fleet.config.values import AbsolutePath, Duration, Line, Name, Reference, Word
+from fleet.config.values import AbsolutePath, Duration, HostOverSsh, Line, Name, Reference, Word
 from fleet.model import Profile
 
 
@@ -75,6 +75,8 @@ class BrokerTable(Table):
     management: ManagementTable | None = None
     rabbitmqctl: Annotated[list[Line], Field(min_length=1)] | None = None
     """Command that starts rabbitmqctl, for provisioning without the management plugin."""
+    rabbitmqctl_host: HostOverSsh | None = None
+    """The broker's host, `[user@]host[:port]`, on which it is started as root over SSH; this machine else."""
     users: dict[Name, UserTable] = Field(default={})
     visibility_timeout: Duration | None = None
     """Redis only: how long a message may stay unacknowledged; must exceed the longest task."""

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioning.broker.ctl import Rabbitmqctl, printed
 from provisioning.broker.definitions import parse, version
 from provisioning.broker.document import document, state_document
 from provisioning.broker.objects import Binding, Exchange, Policy, Queue, TopicPermission, User, Vhost
 from provisioning.broker.passwords import Password, PasswordHash
 from provisioning.broker.permissions import NOTHING, exactly, literal, names
-from provisioning.broker.rabbitmqctl import RabbitmqctlDoor, deletion, printed
+from provisioning.broker.rabbitmqctl import RabbitmqctlDoor, deletion
 from provisioning.broker.script import script
 from provisioning.errors import MalformedDefinitions, Unsupported
 from provisioning.plan import Action, Change, Contents, plan
@@ -196,13 +197,14 @@ def test_rabbitmqctl_knows_nothing_of_a_queue_without_counts_or_that_it_does_not
     says = ("/bin/sh", "-c", f"printf %s '{json.dumps(rows)}'", "sh")
     queues = [Queue(vhost="v", name=name, type="classic") for name in ("down", "up", "unlisted")]
     unknown, empty = Contents(messages=None, consumers=None), Contents(messages=0, consumers=0)
-    found = RabbitmqctlDoor(says).contents(queues)
+    found = RabbitmqctlDoor(Rabbitmqctl(says)).contents(queues)
     assert [found[queue.identity] for queue in queues] == [unknown, empty, unknown]
 
 
 @pytest.mark.parametrize("resource", UNSAFE)
 def test_rabbitmqctl_gets_no_name_that_a_second_shell_would_change(resource: Queue | User) -> None:
-    change = Change(action=Action.DELETE, before=resource)
-    assert "would not reach rabbitmqctl unchanged" in str(RabbitmqctlDoor(SECOND_SHELL).refusal(change))
+    door = RabbitmqctlDoor(Rabbitmqctl(SECOND_SHELL))
+    told = door.refusal(Change(action=Action.DELETE, before=resource))
+    assert "would not reach rabbitmqctl unchanged" in str(told)
     # Made on stdin, where no shell looks.
-    assert RabbitmqctlDoor(SECOND_SHELL).refusal(Change(action=Action.CREATE, after=resource)) is None
+    assert door.refusal(Change(action=Action.CREATE, after=resource)) is None
