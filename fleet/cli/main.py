@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "config": ("fleet.cli.config", "Check and show the fleet file"),
         "provision": ("fleet.cli.provision", "Make the broker match the fleet file"),
         "hosts": ("fleet.cli.hosts", "Reach the hosts: trust, list, facts, check"),
+        "rollout": ("fleet.cli.rollout", "Change hosts batch by batch, a canary first"),
+        "audit": ("fleet.cli.audit", "Show who changed what on the hosts"),
         "permissions": ("fleet.cli.permissions", "Say what a broker user may do"),
         "doctor": ("fleet.cli.doctor", "Look for what is wrong, without changing anything"),
         "worker": ("fleet.cli.worker", "Run a worker of this host"),

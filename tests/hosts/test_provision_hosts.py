@@ -73,8 +73,12 @@ class Site:
     beta: Host
 
     def provision(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
-        """Run `fleet provision hosts` as an operator would, and expect it to end with ``code``."""
-        argv = (sys.executable, "-m", "fleet.cli.main", "provision", "hosts", *arguments)
+        """Run `fleet provision hosts` and expect it to end with ``code``."""
+        return self.run("provision", "hosts", *arguments, code=code)
+
+    def run(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        """Run a command as an operator would, and expect it to end with ``code``."""
+        argv = (sys.executable, "-m", "fleet.cli.main", *arguments)
         cache = {"XDG_CACHE_HOME": "/var/cache/fleet-lab/control"}
         environ = clean_environ() | {"FLEET_FILE": str(self.directory / "fleet.toml")} | cache
         done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=240, check=False)
@@ -179,17 +183,24 @@ def test_a_host_that_is_away_delays_nobody_and_is_told_by_name(provisioned: Site
     assert "beta" in done.stderr
 
 
-def test_a_worker_that_does_not_get_ready_leaves_the_old_one_at_work(provisioned: Site) -> None:
+def test_a_rollout_stops_at_a_worker_that_does_not_get_ready_and_the_old_one_goes_on(
+    provisioned: Site,
+) -> None:
     current = provisioned.alpha.console("readlink", "/opt/fleet/current")
     (provisioned.directory / "probe.py").write_text("raise RuntimeError('broken by the operator')\n")
-    done = provisioned.provision("alpha", "--yes", code=3)
+    done = provisioned.run("rollout", "--yes", code=3)
+    assert "in this order: alpha, then beta" in done.stderr
     assert "broken by the operator" in done.stderr
     assert "the old instances go on" in done.stderr
+    assert "not begun: beta" in done.stderr
+    assert show(provisioned.beta, NEW, "LoadState") == "not-found"
     assert (show(provisioned.alpha, OLD), show(provisioned.alpha, NEW)) == ("active", "inactive")
     assert provisioned.alpha.console("readlink", "/opt/fleet/current") == current
     (provisioned.directory / "probe.py").write_text(PROBE)
-    provisioned.provision("alpha", "--yes")
-    assert "no changes" in provisioned.provision("alpha").stderr
+    assert "no changes" in provisioned.run("rollout", "--yes").stderr
+    told = provisioned.run("audit", "alpha", "--last", "2").stdout
+    assert "failed: create unit fleet-worker@probe-b.service" in told
+    assert "(put back)" in told
 
 
 def test_a_changed_worker_starts_beside_the_old_one_which_ends_its_task(provisioned: Site) -> None:

@@ -1,0 +1,113 @@
+"""`fleet rollout`: change hosts batch by batch, a canary first."""
+
+import time
+from pathlib import Path
+
+import click
+
+from fleet.cli.context import Invocation, json_option, pass_invocation, say
+from fleet.cli.host_changes import finish, show, sudo_option, teller, wheel_option
+from fleet.cli.hosts import ask_password
+from fleet.cli.provision_apply import ask, destructive_option, yes_option
+from fleet.hosts.batches import BatchSize, batches
+
+
+class _Batch(click.ParamType[BatchSize]):
+    name = "N|N%"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> BatchSize:
+        """Return the size; fails for what is none."""
+        if isinstance(value, BatchSize):
+            return value
+        try:
+            return BatchSize.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command(
+    epilog="""\b
+examples:
+  fleet rollout --check                       what would change, and in which batches?
+  fleet rollout                               one host first, then a quarter of them at a time
+  fleet rollout @web --canary 2 --batch 5
+"""
+)
+@click.argument("host", nargs=-1)
+@click.option("--check", is_flag=True, show_envvar=True, help="Show what would change, and change nothing.")
+@click.option("--diff", is_flag=True, show_envvar=True, help="Show the changed lines of files; no secrets.")
+@click.option(
+    "--canary",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    show_envvar=True,
+    metavar="N",
+    help="So many hosts first, one after the other.",
+)
+@click.option(
+    "--batch",
+    type=_Batch(),
+    default="25%",
+    show_default=True,
+    show_envvar=True,
+    help="So many of the others at a time, or such a share of all.",
+)
+@wheel_option
+@yes_option
+@destructive_option
+@sudo_option
+@json_option
+@pass_invocation
+def rollout(
+    inv: Invocation,
+    *,
+    host: tuple[str, ...],
+    check: bool,
+    diff: bool,
+    canary: int,
+    batch: BatchSize,
+    wheels: tuple[Path, ...],
+    yes: bool,
+    allow_destructive: bool,
+    ask_sudo_password: bool,
+    as_json: bool,
+) -> None:
+    """Do what `provision hosts` does, batch by batch, and stop at the first HOST that does not get ready.
+
+    HOST is a name, a glob or a label such as @db; all hosts by default, in the order of the fleet file. A
+    host that fails goes on with its old instances; those before it stay changed, those after it as they are.
+    Hosts that cannot be reached stop a rollout before it begins. Exit code 0: as desired. 4: changes are
+    pending (--check). 3: it stopped half-way. 5: no host could be reached.
+    """
+    from fleet.ops.hosts import choose
+    from fleet.ops.provision_hosts import Releases, plan_hosts, release_cache, this_operator
+    from fleet.ops.rollout import roll_out
+
+    fleet, environ, started = inv.load(), inv.environ(), time.monotonic()
+    chosen = choose(fleet, host)
+    password = ask_password() if ask_sudo_password else None
+    releases = Releases(fleet=fleet, cache=release_cache(environ), wheels=wheels, report=say)
+    planned = plan_hosts(fleet, chosen, environ, releases=releases, contents=diff, sudo_password=password)
+    show(planned, with_diff=diff, to_stderr=as_json)
+    changes = {each.name: each.value for each in planned if each.value and not each.value.is_empty}
+    order = batches(tuple(changes), canary=canary, size=batch)
+    if order:
+        say("in this order: " + ", then ".join(" and ".join(names) for names in order))
+    if check or not changes or any(each.error for each in planned):
+        finish(planned, {}, as_json=as_json, with_diff=diff, not_begun=() if check else tuple(changes))
+        return
+    if not yes:
+        ask(f"change {len(changes)} of {len(chosen)} hosts?", pending=f"{len(changes)} hosts would change")
+    rolled = roll_out(
+        fleet,
+        changes,
+        order,
+        by=this_operator(environ, reason="rollout"),
+        allow_destructive=allow_destructive,
+        sudo_password=password,
+        on_batch=lambda names: say(f"now {', '.join(names)}"),
+        on_done=teller(started),
+    )
+    reports = {each.name: each for each in rolled.done}
+    finish(planned, reports, as_json=as_json, with_diff=diff, not_begun=rolled.not_begun)
