@@ -15,7 +15,7 @@ LAB_FIXTURES = frozenset({"lab", "each_broker"})
 # Before pytest's own, which chooses by what is marked here.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs on hosts: one run at a time may, for the kernel has only so much of what they need."""
+    """Mark what runs on hosts of a lab, to be chosen or left out by that."""
     for item in items:
         if "tests/hosts/" in item.nodeid or not LAB_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.hosts)
