@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fleet.cli.context import emit_json, say
-from fleet.cli.hosts import end_with
-from fleet.cli.provision_apply import paint
+from fleet.cli.context import Invocation, emit_json, say
+from fleet.cli.hosts import ask_password, end_with
+from fleet.cli.provision_apply import ask, paint
 from fleet.errors import FleetError, PartlyDone, ProblemsFound
 
 if TYPE_CHECKING:
+    from fleet.model import Fleet
     from fleet.ops.host_plans import HostChange
     from provisioning.apply import Report
     from provisioning.errors import ProvisioningError
@@ -32,6 +34,70 @@ sudo_option = click.option(
     show_envvar=True,
     help="Ask once for the password that sudo wants on the hosts.",
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Hosts that were looked at, and what it takes to change them."""
+
+    fleet: "Fleet"
+    planned: "Sequence[Done[HostChange]]"
+    sudo_password: Callable[[], str] | None
+    #: by the monotonic clock
+    started: float
+    with_diff: bool
+    as_json: bool
+
+    @property
+    def changes(self) -> "dict[str, HostChange]":
+        """What must change, by host, in their order."""
+        return {each.name: each.value for each in self.planned if each.value and not each.value.is_empty}
+
+    def confirm(self, *, yes: bool) -> None:
+        """Ask whether the hosts shall be changed, unless that was said."""
+        count = len(self.changes)
+        if not yes:
+            ask(f"change {count} of {len(self.planned)} hosts?", pending=f"{count} hosts would change")
+
+    def finish(self, reports: "Sequence[Done[Report]]" = (), *, not_begun: Sequence[str] = ()) -> None:
+        """Answer for a program, and raise what the command ends with."""
+        by_name = {each.name: each for each in reports}
+        if self.as_json:
+            emit_json(
+                [_record(each, by_name.get(each.name), with_diff=self.with_diff) for each in self.planned]
+            )
+        if not_begun:
+            say(f"not begun: {', '.join(not_begun)}")
+        _raise_unless_good(self.planned, by_name)
+
+
+def prepare(
+    inv: Invocation,
+    hosts: Sequence[str],
+    *,
+    wheels: tuple[Path, ...],
+    diff: bool,
+    ask_sudo_password: bool,
+    as_json: bool,
+) -> Prepared:
+    """Look at hosts, build their releases, and show what must change."""
+    from fleet.ops.hosts import choose
+    from fleet.ops.provision_hosts import Releases, plan_hosts, release_cache
+
+    fleet, environ, started = inv.load(), inv.environ(), time.monotonic()
+    chosen = choose(fleet, hosts)
+    password = ask_password() if ask_sudo_password else None
+    releases = Releases(fleet=fleet, cache=release_cache(environ), wheels=wheels, report=say)
+    planned = plan_hosts(fleet, chosen, environ, releases=releases, contents=diff, sudo_password=password)
+    show(planned, with_diff=diff, to_stderr=as_json)
+    return Prepared(
+        fleet=fleet,
+        planned=planned,
+        sudo_password=password,
+        started=started,
+        with_diff=diff,
+        as_json=as_json,
+    )
 
 
 def show(planned: "Sequence[Done[HostChange]]", *, with_diff: bool, to_stderr: bool) -> None:
@@ -79,21 +145,9 @@ def teller(started: float) -> "Callable[[Done[Report]], None]":
     return tell
 
 
-def finish(
-    planned: "Sequence[Done[HostChange]]",
-    reports: "Mapping[str, Done[Report]]",
-    *,
-    as_json: bool,
-    with_diff: bool,
-    not_begun: Sequence[str] = (),
-) -> None:
-    """Answer for a program, and raise what the command ends with."""
+def _raise_unless_good(planned: "Sequence[Done[HostChange]]", reports: "Mapping[str, Done[Report]]") -> None:
     from fleet.ops.hosts import is_unreached
 
-    if as_json:
-        emit_json([_record(each, reports.get(each.name), with_diff=with_diff) for each in planned])
-    if not_begun:
-        say(f"not begun: {', '.join(not_begun)}")
     end_with([each.error is not None for each in planned], [is_unreached(each.error) for each in planned])
     failed = [name for name, each in reports.items() if each.value is None or not each.value.converged]
     if failed:

@@ -1,14 +1,12 @@
 """`fleet provision hosts`: make hosts match the fleet file."""
 
-import time
 from pathlib import Path
 
 import click
 
-from fleet.cli.context import Invocation, json_option, pass_invocation, say
-from fleet.cli.host_changes import finish, show, sudo_option, teller, wheel_option
-from fleet.cli.hosts import ask_password
-from fleet.cli.provision_apply import ask, destructive_option, yes_option
+from fleet.cli.context import Invocation, json_option, pass_invocation
+from fleet.cli.host_changes import prepare, sudo_option, teller, wheel_option
+from fleet.cli.provision_apply import destructive_option, yes_option
 
 EXAMPLES = """\b
 examples:
@@ -48,27 +46,21 @@ def hosts(
     background and for as long as its tasks need. Exit code 0: as desired. 4: changes are pending (--check).
     3: some hosts failed or could not be reached. 5: none could.
     """
-    from fleet.ops.hosts import choose
-    from fleet.ops.provision_hosts import Releases, apply_hosts, plan_hosts, release_cache, this_operator
+    from fleet.ops.provision_hosts import apply_hosts, this_operator
 
-    fleet, environ, started = inv.load(), inv.environ(), time.monotonic()
-    chosen = choose(fleet, host)
-    password = ask_password() if ask_sudo_password else None
-    releases = Releases(fleet=fleet, cache=release_cache(environ), wheels=wheels, report=say)
-    planned = plan_hosts(fleet, chosen, environ, releases=releases, contents=diff, sudo_password=password)
-    show(planned, with_diff=diff, to_stderr=as_json)
-    changes = {each.name: each.value for each in planned if each.value and not each.value.is_empty}
-    if check or not changes:
-        finish(planned, {}, as_json=as_json, with_diff=diff)
-        return
-    if not yes:
-        ask(f"change {len(changes)} of {len(chosen)} hosts?", pending=f"{len(changes)} hosts would change")
-    reports = apply_hosts(
-        fleet,
-        changes,
-        by=this_operator(environ),
-        allow_destructive=allow_destructive,
-        sudo_password=password,
-        on_done=teller(started),
+    looked = prepare(
+        inv, host, wheels=wheels, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json
     )
-    finish(planned, {each.name: each for each in reports}, as_json=as_json, with_diff=diff)
+    if check or not looked.changes:
+        looked.finish()
+        return
+    looked.confirm(yes=yes)
+    reports = apply_hosts(
+        looked.fleet,
+        looked.changes,
+        by=this_operator(inv.environ()),
+        allow_destructive=allow_destructive,
+        sudo_password=looked.sudo_password,
+        on_done=teller(looked.started),
+    )
+    looked.finish(reports)

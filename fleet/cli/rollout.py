@@ -1,14 +1,12 @@
 """`fleet rollout`: change hosts batch by batch, a canary first."""
 
-import time
 from pathlib import Path
 
 import click
 
 from fleet.cli.context import Invocation, json_option, pass_invocation, say
-from fleet.cli.host_changes import finish, show, sudo_option, teller, wheel_option
-from fleet.cli.hosts import ask_password
-from fleet.cli.provision_apply import ask, destructive_option, yes_option
+from fleet.cli.host_changes import prepare, sudo_option, teller, wheel_option
+from fleet.cli.provision_apply import destructive_option, yes_option
 from fleet.hosts.batches import BatchSize, batches
 
 
@@ -80,34 +78,27 @@ def rollout(
     Hosts that cannot be reached stop a rollout before it begins. Exit code 0: as desired. 4: changes are
     pending (--check). 3: it stopped half-way. 5: no host could be reached.
     """
-    from fleet.ops.hosts import choose
-    from fleet.ops.provision_hosts import Releases, plan_hosts, release_cache, this_operator
+    from fleet.ops.provision_hosts import this_operator
     from fleet.ops.rollout import roll_out
 
-    fleet, environ, started = inv.load(), inv.environ(), time.monotonic()
-    chosen = choose(fleet, host)
-    password = ask_password() if ask_sudo_password else None
-    releases = Releases(fleet=fleet, cache=release_cache(environ), wheels=wheels, report=say)
-    planned = plan_hosts(fleet, chosen, environ, releases=releases, contents=diff, sudo_password=password)
-    show(planned, with_diff=diff, to_stderr=as_json)
-    changes = {each.name: each.value for each in planned if each.value and not each.value.is_empty}
-    order = batches(tuple(changes), canary=canary, size=batch)
+    looked = prepare(
+        inv, host, wheels=wheels, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json
+    )
+    order = batches(tuple(looked.changes), canary=canary, size=batch)
     if order:
         say("in this order: " + ", then ".join(" and ".join(names) for names in order))
-    if check or not changes or any(each.error for each in planned):
-        finish(planned, {}, as_json=as_json, with_diff=diff, not_begun=() if check else tuple(changes))
+    if check or not order or any(each.error for each in looked.planned):
+        looked.finish(not_begun=() if check else tuple(looked.changes))
         return
-    if not yes:
-        ask(f"change {len(changes)} of {len(chosen)} hosts?", pending=f"{len(changes)} hosts would change")
+    looked.confirm(yes=yes)
     rolled = roll_out(
-        fleet,
-        changes,
+        looked.fleet,
+        looked.changes,
         order,
-        by=this_operator(environ, reason="rollout"),
+        by=this_operator(inv.environ(), reason="rollout"),
         allow_destructive=allow_destructive,
-        sudo_password=password,
+        sudo_password=looked.sudo_password,
         on_batch=lambda names: say(f"now {', '.join(names)}"),
-        on_done=teller(started),
+        on_done=teller(looked.started),
     )
-    reports = {each.name: each for each in rolled.done}
-    finish(planned, reports, as_json=as_json, with_diff=diff, not_begun=rolled.not_begun)
+    looked.finish(rolled.done, not_begun=rolled.not_begun)

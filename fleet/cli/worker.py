@@ -102,12 +102,12 @@ def worker(
     from fleet.worker.notify import of_this_process
     from fleet.worker.run import WorkerOptions, run_worker
 
-    notifier = of_this_process()
-    fleet = load()
+    notifier, fleet = of_this_process(), load()
     here = host or this_host(tuple(each.name for each in fleet.hosts))
     if name is None:
         ctx.exit(_run_all(fleet, invocation, ctx.params | {"host": here}))
-    context = worker_context(fleet, host=here, worker=name, instance=instance, environ=invocation.environ())
+    environ = invocation.environ()
+    context = worker_context(fleet, host=here, worker=name, instance=instance, environ=environ)
     options = WorkerOptions(
         loglevel=loglevel,
         trace_tasks=trace_tasks,

@@ -53,29 +53,22 @@ class Step:
 def install_steps(release: Release) -> tuple[Step, ...]:
     """Return what installs ``release`` on a host that has none of it, or a part of it."""
     home, work = release_directory(release.name), f"{INCOMING}/{release.name}"
-    archive, wheels = f"{work}/release.tar", f"{work}/wheels"
-    python = f"{home}/bin/python"
-    # Out of its wheel: what installs a release is no part of it, and the host needs no package for it.
-    pip = (
-        python,
-        "-I",
-        f"{work}/{PIP}/pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-    )
-    offline = (
-        "--no-index",
-        "--no-deps",
-        "--no-cache-dir",
-        "--only-binary=:all:",
-        "--require-hashes",
-        "--no-compile",
-    )
     return (
         Step(argv=("rm", "-rf", "--", home, work)),
         Step(argv=("install", "-d", "-m", "0755", "--", RELEASES, work)),
+        *_unpack_steps(release, work),
+        *_environment_steps(home, work),
+        Step(argv=(f"{home}/bin/fleet", "--version")),
+        Step(argv=("rm", "-rf", "--", work)),
+        # What was written is on the disk before the mark is: a power cut leaves a release or none.
+        Step(argv=("sync", "--file-system", home), timeout_seconds=INSTALL_SECONDS),
+        Step(argv=("touch", "--", f"{home}/{MARK}")),
+    )
+
+
+def _unpack_steps(release: Release, work: str) -> tuple[Step, ...]:
+    archive = f"{work}/release.tar"
+    return (
         Step(
             argv=("dd", f"of={archive}", "bs=1M", "iflag=fullblock", "conv=fsync", "status=none"),
             takes_archive=True,
@@ -86,20 +79,23 @@ def install_steps(release: Release) -> tuple[Step, ...]:
             stdin=f"{release.digest}  {archive}\n".encode(),
         ),
         Step(argv=("tar", "--extract", "--no-same-owner", f"--file={archive}", f"--directory={work}")),
+    )
+
+
+def _environment_steps(home: str, work: str) -> tuple[Step, ...]:
+    python, requirements = f"{home}/bin/python", f"{work}/requirements.txt"
+    # Out of its wheel: what installs a release is no part of it, and the host needs no package for it.
+    pip = (python, "-I", f"{work}/{PIP}/pip", "install")
+    quiet = ("--quiet", "--disable-pip-version-check", "--no-input")
+    offline = ("--no-index", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--require-hashes")
+    what = ("--no-compile", f"--find-links={work}/wheels", "--requirement", requirements)
+    return (
         Step(
             argv=("python3", "-I", "-m", "venv", "--without-pip", "--", home), timeout_seconds=INSTALL_SECONDS
         ),
-        Step(
-            argv=(*pip, *offline, f"--find-links={wheels}", "--requirement", f"{work}/requirements.txt"),
-            timeout_seconds=INSTALL_SECONDS,
-        ),
+        Step(argv=(*pip, *quiet, *offline, *what), timeout_seconds=INSTALL_SECONDS),
         # By pip it would take as many times longer as the host has processors.
         Step(argv=(python, "-I", "-m", "compileall", "-qq", "-j0", home), timeout_seconds=INSTALL_SECONDS),
-        Step(argv=(f"{home}/bin/fleet", "--version")),
-        Step(argv=("rm", "-rf", "--", work)),
-        # What was written is on the disk before the mark is: a power cut leaves a release or none.
-        Step(argv=("sync", "--file-system", home), timeout_seconds=INSTALL_SECONDS),
-        Step(argv=("touch", "--", f"{home}/{MARK}")),
     )
 
 

@@ -99,9 +99,27 @@ def formatter(environ: Mapping[str, str], descriptor: int) -> KeyValueFormatter:
     return JournalFormatter() if is_journal else KeyValueFormatter()
 
 
+class Stderr:
+    """The standard error, each line in one piece and without a buffer.
+
+    Python's own has a lock, which a child inherits held for ever when it is forked while another thread
+    writes; the child then hangs at its first line. Logging frees its own lock in a child, and this has none.
+    """
+
+    def write(self, text: str) -> int:
+        """Write all of ``text``."""
+        left = memoryview(text.encode("utf-8", "backslashreplace"))
+        while left:
+            left = left[os.write(_STDERR, left) :]
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
 def stderr_handler(environ: Mapping[str, str] = os.environ) -> logging.Handler:
     """Return a handler that writes this process's lines to stderr."""
-    handler = logging.StreamHandler()
+    handler = logging.StreamHandler(Stderr())
     handler.setFormatter(formatter(environ, _STDERR))
     return handler
 

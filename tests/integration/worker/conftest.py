@@ -99,7 +99,7 @@ class Shop:
             lambda: len(self.notes(*words)) >= times, seconds=seconds, what=f"{times} times {' '.join(words)}"
         )
 
-    def dead_letters(self, queue: str, *, at_least: int, seconds: float = 30) -> list[dict[str, Any]]:
+    def dead_letters(self, queue: str, *, at_least: int, seconds: float = 15) -> list[dict[str, Any]]:
         """Return the messages of ``queue``'s dead-letter queue, once there are that many."""
         name = dead_letter_queue_name(queue)
         found: list[dict[str, Any]] = []
