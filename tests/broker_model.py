@@ -24,8 +24,13 @@ class ModelDoor:
     staleness_seconds = 0.0
 
     def __init__(
-        self, resources: Iterable[Resource] = (), *, broken: frozenset[Identity] = frozenset()
+        self,
+        resources: Iterable[Resource] = (),
+        *,
+        broken: frozenset[Identity] = frozenset(),
+        version: tuple[int, ...] = (3, 10, 8),
     ) -> None:
+        self.version = version
         self.objects = {resource.identity: stored(resource) for resource in resources}
         self.held: dict[Identity, Contents] = {}
         #: identities of objects that refuse every change
@@ -34,7 +39,7 @@ class ModelDoor:
         self.clients: list[Connection] = []
 
     def observe(self) -> Observation:
-        return Observation(resources=tuple(self.objects.values()), version=(3, 10, 8))
+        return Observation(resources=tuple(self.objects.values()), version=self.version)
 
     def contents(self, resources: Sequence[Resource]) -> Mapping[Identity, Contents]:
         empty = Contents(messages=0, consumers=0)

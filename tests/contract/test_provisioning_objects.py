@@ -34,11 +34,11 @@ from provisioning.broker.regexes import fault
 from provisioning.broker.releases import refuse_unfit, settled
 from provisioning.broker.resource import Arguments
 from provisioning.broker.state import State
-from provisioning.plan import Action, Change, Plan, Resource
+from provisioning.plan import Action, Change, Resource
 from tests.contract.place import Place, opened, told
+from tests.plan_cases import CASES, play
 from tests.unit.provisioning.states import plain_states
 
-CASES = sorted((Path(__file__).parent.parent / "cases" / "plans").glob("*.json"))
 DOORS = ("http", "rabbitmqctl")
 #: seconds for the generated states of one release
 GENERATING_SECONDS = 20.0
@@ -58,33 +58,18 @@ def own_permission(place: Place) -> Permission:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 @pytest.mark.parametrize("door", DOORS)
 def test_each_case_is_planned_made_and_then_as_desired(place: Place, door: str, case: Path) -> None:
-    text = case.read_text().replace("VHOST", place.name).replace("ADMIN", place.node.admin_user)
-    steps = json.loads(text)["steps"]
-    made = place.door(door)
-    for number, step in enumerate(steps):
-        seen = made.observe()
-        desired = settled(read(json.dumps(step["desired"]), source=case.name), seen)
-        desired = replace(desired, mark=place.name)
-        wanted = step.get("refused_below")
-        if wanted and seen.version < tuple(wanted["version"]):
-            with pytest.raises(errors.Unsupported, match=wanted["because"]):
-                refuse_unfit(desired, seen)
-            continue
-        refuse_unfit(desired, seen)
-        planned = plan_against(desired, seen, made, prune=True)
-        # The provisioner's name, which differs from node to node, decides where its permission stands.
-        assert sorted(titles(planned)) == sorted(step["changes"]), number
-        assert {f.name for c in planned.changes for f in c.fields} == set(step.get("fields", ())), number
-        report = apply(planned, made, allow_destructive=True, pause=lambda _: None)
-        assert report.converged, render.report_text(report)
+    made, last = place.door(door), None
+    for desired in play(case, made, vhost=place.name, admin=place.node.admin_user):
         # What one door has made, the other sees alike; rabbitmqctl takes long to look, so at the end only.
-        for name in DOORS[:1] if number < len(steps) - 1 else DOORS:
-            other = place.door(name)
-            assert plan_against(desired, other.observe(), other, prune=True).changes == (), (name, number)
+        assert nothing_left(place, DOORS[0], desired)
+        last = desired
+    assert last is not None
+    assert nothing_left(place, DOORS[1], last)
 
 
-def titles(planned: Plan) -> list[str]:
-    return [f"{change.action} {change.resource.label}" for change in planned.changes]
+def nothing_left(place: Place, name: str, desired: State) -> bool:
+    door = place.door(name)
+    return plan_against(desired, door.observe(), door, prune=True).changes == ()
 
 
 @dataclass
