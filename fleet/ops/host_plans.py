@@ -89,7 +89,7 @@ def plan_host(
         end=HostState((*wanted, *_told_to_end(kept, ends))) if ends else None,
         ends=ends,
         ending=ending,
-        back=_back(begin, known, slots),
+        back=_back(begin, known),
         releases_in_use=frozenset({release.name, *_releases(known)}),
     )
 
@@ -142,16 +142,24 @@ def _told_to_end(kept: Iterable[HostObject], ends: Iterable[str]) -> Iterator[Ho
             yield thing
 
 
-def _back(
-    begin: HostState, known: Mapping[Identity, HostObject], slots: Mapping[str, Slots]
-) -> HostState | None:
-    """Return the state without the instances that would be new; None where nothing ran before."""
+def _back(begin: HostState, known: Mapping[Identity, HostObject]) -> HostState | None:
+    """Return the state without what was started anew; None on a host that has run nothing before.
+
+    Units that ran before are left as they are, whatever has become of their files.
+    """
     link = known.get(("path", CURRENT))
-    if not isinstance(link, Link) or not any(each.ends for each in slots.values()):
+    if not isinstance(link, Link):
         return None
-    new = {worker_unit(worker, each.runs) for worker, each in slots.items() if each.ends}
-    gone = {("unit", name) for name in new} | {("path", unit_file(name)) for name in new}
-    stays = tuple(thing for thing in begin if thing.identity not in {*gone, link.identity})
+    ran = {
+        thing.name for thing in known.values() if isinstance(thing, Unit) and (thing.active or thing.ending)
+    }
+    new = {thing.name for thing in begin if isinstance(thing, Unit) and thing.name not in ran}
+    gone = {link.identity, *(("unit", name) for name in new), *(("path", unit_file(name)) for name in new)}
+    stays = tuple(
+        Unit(name=thing.name, enabled=None, active=None) if isinstance(thing, Unit) else thing
+        for thing in begin
+        if thing.identity not in gone
+    )
     return HostState((*stays, link))
 
 
