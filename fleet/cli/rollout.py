@@ -1,11 +1,12 @@
 """`fleet rollout`: change hosts batch by batch, a canary first."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from fleet.cli.context import Invocation, json_option, pass_invocation, say
-from fleet.cli.host_changes import prepare, sudo_option, teller, wheel_option
+from fleet.cli.host_changes import Prepared, prepare, sudo_option, teller, wheel_option
 from fleet.cli.provision_apply import destructive_option, yes_option
 from fleet.hosts.batches import BatchSize, batches
 
@@ -78,9 +79,6 @@ def rollout(
     Hosts that cannot be reached stop a rollout before it begins. Exit code 0: as desired. 4: changes are
     pending (--check). 3: it stopped half-way. 5: no host could be reached.
     """
-    from fleet.ops.provision_hosts import this_operator
-    from fleet.ops.rollout import roll_out
-
     looked = prepare(
         inv, host, wheels=wheels, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json
     )
@@ -91,11 +89,24 @@ def rollout(
         looked.finish(not_begun=() if check else tuple(looked.changes))
         return
     looked.confirm(yes=yes)
+    _roll(looked, order, inv.environ(), allow_destructive=allow_destructive)
+
+
+def _roll(
+    looked: Prepared,
+    order: Sequence[Sequence[str]],
+    environ: Mapping[str, str],
+    *,
+    allow_destructive: bool,
+) -> None:
+    from fleet.ops.provision_hosts import this_operator
+    from fleet.ops.rollout import roll_out
+
     rolled = roll_out(
         looked.fleet,
         looked.changes,
         order,
-        by=this_operator(inv.environ(), reason="rollout"),
+        by=this_operator(environ, reason="rollout"),
         allow_destructive=allow_destructive,
         sudo_password=looked.sudo_password,
         on_batch=lambda names: say(f"now {', '.join(names)}"),

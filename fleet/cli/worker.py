@@ -12,6 +12,7 @@ from fleet.errors import UsageError
 
 if TYPE_CHECKING:
     from fleet.model import Fleet
+    from fleet.worker.context import WorkerContext
 
 
 @click.command(
@@ -98,7 +99,6 @@ def worker(
     it at once. A broker that goes away later is waited for without a limit.
     """
     load = invocation.load_meanwhile() if name else invocation.load
-    from fleet.worker.context import worker_context
     from fleet.worker.notify import of_this_process
     from fleet.worker.run import WorkerOptions, run_worker
 
@@ -106,8 +106,7 @@ def worker(
     here = host or this_host(tuple(each.name for each in fleet.hosts))
     if name is None:
         ctx.exit(_run_all(fleet, invocation, ctx.params | {"host": here}))
-    environ = invocation.environ()
-    context = worker_context(fleet, host=here, worker=name, instance=instance, environ=environ)
+    context = _context(invocation, fleet, host=here, worker=name, instance=instance)
     options = WorkerOptions(
         loglevel=loglevel,
         trace_tasks=trace_tasks,
@@ -117,6 +116,14 @@ def worker(
         notifier=notifier,
     )
     ctx.exit(run_worker(context, options))
+
+
+def _context(
+    invocation: Invocation, fleet: "Fleet", *, host: str, worker: str, instance: str
+) -> "WorkerContext":
+    from fleet.worker.context import worker_context
+
+    return worker_context(fleet, host=host, worker=worker, instance=instance, environ=invocation.environ())
 
 
 def _run_all(fleet: "Fleet", invocation: Invocation, options: Mapping[str, Any]) -> int:

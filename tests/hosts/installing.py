@@ -1,38 +1,10 @@
-"""How does a bundle come onto a host of the lab? One command for each record, and a release over SSH."""
+"""How does a bundle come onto a host of the lab? One command for each record."""
 
-import shlex
-import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from fleet.hosts.bundle import Directory, File, Link, Record, SystemUser, Unit
-from provisioning.hosts.runner import Ran
 from tests.hosts.lab import Host
 from tests.hosts.lab.system import LabFailed
-
-
-class SshRunner:
-    """Runs programs on a host of the lab as root, with the ssh client of this machine."""
-
-    def __init__(self, host: Host) -> None:
-        self.name = host.name
-        self._config = str(host.ssh_config)
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: Iterable[bytes] = (),
-        as_root: bool = False,
-        timeout_seconds: float = 60.0,
-    ) -> Ran:
-        ssh = ("ssh", "-F", self._config, "-l", "root", "--", self.name, shlex.join(argv))
-        done = subprocess.run(
-            ssh, input=b"".join(stdin), capture_output=True, timeout=timeout_seconds, check=False
-        )
-        return Ran(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr)
-
-    def close(self) -> None:
-        pass
 
 
 def put_records(host: Host, records: Iterable[Record]) -> None:

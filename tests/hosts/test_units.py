@@ -26,10 +26,11 @@ from fleet.hosts.units import Instance, first_instances
 from fleet.model import Fleet
 from tests.hosts.by_hand import broker_tables
 from tests.hosts.fixtures import MAIL, WORKERS, Clusters
-from tests.hosts.installing import SshRunner, put_records, start_units
+from tests.hosts.installing import put_records, start_units
 from tests.hosts.lab import Host, Lab
 from tests.hosts.lab.brokers import Cluster
 from tests.hosts.lab.system import await_that
+from tests.hosts.over_ssh import OverSsh
 from tests.hosts.walking import MAILBOX, mail_files
 from tests.servers import clean_environ
 
@@ -184,7 +185,7 @@ def site(lab: Lab, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory)
     provision = (sys.executable, "-m", "fleet.cli.main", "provision", "broker", "--yes")
     environ = clean_environ() | {"FLEET_FILE": str(directory / "fleet.toml")}
     subprocess.run(provision, env=environ, check=True, capture_output=True, timeout=60)
-    fleet, runner = fleetfile.read(str(directory / "fleet.toml")), SshRunner(host)
+    fleet, runner = fleetfile.read(str(directory / "fleet.toml")), OverSsh(host)
     cache = Path("/var/cache/fleet-lab/releases")
     release = build_release(fleet, ask_target(runner), cache=cache)
     assert build_release(fleet, release.target, cache=cache) == release
@@ -211,9 +212,9 @@ def site(lab: Lab, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory)
 def test_a_release_that_is_not_what_was_built_is_refused(site: Site) -> None:
     other = replace(site.release, name="0-other", digest="0" * 64)
     with pytest.raises(FleetError, match=r"alpha: `sha256sum .* ended with 1"):
-        install(SshRunner(site.host), other)
+        install(OverSsh(site.host), other)
     with pytest.raises(FleetError, match="alpha: `test -f"):
-        switch(SshRunner(site.host), other.name)
+        switch(OverSsh(site.host), other.name)
     assert site.host.console("readlink", CURRENT).strip() == f"{RELEASES}/{site.release.name}"
 
 
@@ -222,7 +223,7 @@ def test_old_releases_go_and_those_that_run_stay(site: Site) -> None:
         home = f"{RELEASES}/0-old{age}"
         make = f"mkdir -p {home} && touch -d '-{age} days' {home}/{MARK}"
         site.host.console("sh", "-c", make)
-    gone = prune(SshRunner(site.host), in_use=[site.release.name, "0-old4"], keep=2)
+    gone = prune(OverSsh(site.host), in_use=[site.release.name, "0-old4"], keep=2)
     assert gone == ("0-old2", "0-old3")
     left = site.host.console("ls", RELEASES).split()
     assert set(left) >= {"0-old1", "0-old4", site.release.name}
