@@ -11,7 +11,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.pycache
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help demo test check style unit thorough bench faults fmt docs lock programs clean lab lab-status lab-down lab-clean lab-programs lab-images
+.PHONY: help demo test check style unit thorough bench faults drills fmt docs lock programs clean lab lab-status lab-down lab-clean lab-programs lab-images
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,11 +32,9 @@ programs: ## install the client programs that are missing (rsync, ssh client)
 demo: $(STAMP) programs ## run the whole job end to end on a private RabbitMQ, SMTP sink and Prometheus
 	$(BIN)/fleet demo
 
-# Servers in two streams, for tests mostly wait, each with a broker host of its own for the release that this Debian has
-# not; hosts in one, which share a lab.
-test: $(STAMP) programs style thorough lab-images ## everything that must hold: check, then contract, integration, fault and host tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 20 tests/contract tests/integration tests/faults
-	$(BIN)/python -m pytest --durations 20 tests/hosts
+# In two streams, for tests mostly wait, each with a lab of its own: hosts, and the RabbitMQ that this Debian has not.
+test: $(STAMP) programs style thorough lab-images ## everything that must hold: check, then contract, integration, fault and host tests, and drills
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 20 tests/contract tests/integration tests/faults tests/drills tests/hosts
 
 check: unit style ## formatting, lint, types, unit and architecture tests
 
@@ -83,6 +81,9 @@ lab-images: $(STAMP) lab-programs ## build the images of the hosts that the test
 # ONLY="…" chooses by a part of "case / broker version / settings", as `python -m tests.faults --list` shows them.
 faults: $(STAMP) programs lab-images ## break everything, ours and plain Celery, and write the table of what was lost
 	$(BIN)/python -m tests.faults $(if $(ONLY),--only "$(ONLY)")
+
+drills: $(STAMP) programs ## rehearse the loss of what a fleet stands on, and write down what it cost
+	$(BIN)/python -m pytest -q tests/drills --write-tables
 
 fmt: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -1,0 +1,1 @@
+"""Rehearsals of what operators hope never to do, with what each of them cost."""
