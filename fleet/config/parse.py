@@ -10,6 +10,7 @@ from fleet.config.problems import Problems
 from fleet.config.secret import Secrets
 from fleet.config.shape import well_formed
 from fleet.config.toml import read_toml
+from fleet.config.version import PATH, VERSION, newer_version
 from fleet.errors import ConfigError, Problem
 from fleet.model import Fleet
 
@@ -31,6 +32,9 @@ def _parse(text: str, source: str, *, accept_plaintext: bool) -> Fleet:
     if isinstance(document, Problem):
         raise _error([document], source)
     problems = Problems(source=source, lines=locate(text))
+    if newer := newer_version(document):
+        problems.add(PATH, f"is {newer}, and this release of fleet reads fleet files up to version {VERSION}")
+        raise ConfigError(problems.in_order(), hint="use the release of fleet that this file is written for")
     shape = well_formed(document, problems)
     if shape is None:
         raise _error(problems.in_order(), source)

@@ -10,6 +10,7 @@ from fleet.config.address import split
 from fleet.config.locate import Path, locate
 from fleet.config.problems import dotted
 from fleet.config.schema import FleetFile
+from fleet.config.version import PATH, VERSION
 from fleet.model import Backup, Broker, Fleet, Kind, Node, SecretRef
 
 #: model field → key of the fleet file, where they differ by more than the unit in the field's name
@@ -77,6 +78,8 @@ def _makers(file: FleetFile) -> Mapping[Path, Path]:
 
 def values(fleet: Fleet) -> Iterator[tuple[Path, object]]:
     """Yield every key and its value as JSON can carry it; written as a fleet file, they declare ``fleet``."""
+    # Whatever the fleet was read from, it is written in this release's form.
+    yield PATH, VERSION
     for name in _FLEET_TABLE:
         yield ("fleet", name), getattr(fleet, name)
     yield ("broker", "nodes"), [_url(node, fleet.broker.kind) for node in fleet.broker.nodes]

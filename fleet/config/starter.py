@@ -12,6 +12,7 @@ STARTER = """\
 #   "env:NAME"   "file:/absolute/path"   "credential:NAME" (systemd LoadCredential=)
 
 [fleet]
+version = 1                       # of the form of this file
 name = "office"
 timezone = "UTC"                  # of the schedule; an IANA name such as "Europe/Berlin"
 # state_dir = "/var/lib/fleet"    # on each host: the ledger, the outbox, beat's memory

@@ -17,6 +17,9 @@ from types import MappingProxyType
 from fleet.errors import UsageError
 from fleet.routes import DELAY_EXCHANGE, DELAY_LEVELS, TASK_EXCHANGE, BrokerQueue
 
+#: version of what fleet itself puts into a message; a worker runs what is its own or older
+VERSION_HEADER = "fleet_version"
+VERSION = 1
 #: float seconds since the epoch of this message's own publish
 SENT_HEADER = "fleet_sent"
 #: float seconds since the epoch of the first publish, kept over retries
@@ -218,6 +221,7 @@ def _common_headers(task: str, origin: str) -> Mapping[str, object]:
             "replaced_task_nesting": 0,
             "stamped_headers": None,
             "stamps": {},
+            VERSION_HEADER: VERSION,
         }
     )
 

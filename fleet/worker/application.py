@@ -9,7 +9,14 @@ from celery import Celery
 
 from fleet.model import Queue
 from fleet.publish.channel import ConfirmedChannel
-from fleet.publish.message import FIRST_HEADER, SENT_HEADER, TRACE_HEADER, new_task_id
+from fleet.publish.message import (
+    FIRST_HEADER,
+    SENT_HEADER,
+    TRACE_HEADER,
+    VERSION,
+    VERSION_HEADER,
+    new_task_id,
+)
 from fleet.secrets import Secret
 from fleet.worker.adoption import LOST_CONNECTIONS, Adoptions
 from fleet.worker.context import WorkerContext
@@ -113,7 +120,7 @@ class FleetCelery(Celery):  # type: ignore[misc]  # celery ships no types
         now, task_id = time.time(), task_id or new_task_id()
         running = self.current_worker_task
         trace = trace_of(running.request if running else None, task_id)
-        stamps = {FIRST_HEADER: now, SENT_HEADER: now, TRACE_HEADER: trace}
+        stamps = {VERSION_HEADER: VERSION, FIRST_HEADER: now, SENT_HEADER: now, TRACE_HEADER: trace}
         options["headers"] = stamps | (options.get("headers") or {})
         if countdown:
             countdown = whole_seconds(countdown)

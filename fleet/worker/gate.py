@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from fleet.model import Queue
-from fleet.publish.message import LONGEST_DELAY_SECONDS
+from fleet.publish.message import LONGEST_DELAY_SECONDS, VERSION, VERSION_HEADER
 from fleet.routes import allows
 from fleet.worker.delay import undelayed_key, whole_seconds
 from fleet.worker.message import (
@@ -39,6 +39,7 @@ class Reason(StrEnum):
     UNKNOWN_QUEUE = "unknown_queue"
     FOREIGN_KEY = "foreign_routing_key"
     PROTOCOL = "protocol"
+    NEWER = "newer_version"
     MALFORMED = "malformed"
     OVERRIDING = "overriding_header"
     UNREADABLE = "unreadable_properties"
@@ -57,6 +58,7 @@ class Reason(StrEnum):
 NOT_UNDERSTOOD = frozenset(
     {
         Reason.PROTOCOL,
+        Reason.NEWER,
         Reason.MALFORMED,
         Reason.UNREADABLE,
         Reason.COMPRESSED,
@@ -130,6 +132,10 @@ class Gate:
             return Refuse(reason=Reason.COMPRESSED, detail="compressed messages are not unpacked")
         if name := malformed_header(headers):
             return Refuse(reason=Reason.MALFORMED, detail=f"header `{name}` has an impossible value")
+        if (version := headers.get(VERSION_HEADER)) and version > VERSION:
+            return Refuse(
+                reason=Reason.NEWER, detail=f"of version {version}, and this worker reads {VERSION}"
+            )
         if name := overriding_header(headers):
             return Refuse(
                 reason=Reason.OVERRIDING, detail=f"header `{digest(name)}` is not a sender's to set"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeGuard
 
-from fleet.publish.message import FIRST_HEADER, KEY_HEADER, SENT_HEADER, TRACE_HEADER
+from fleet.publish.message import FIRST_HEADER, KEY_HEADER, SENT_HEADER, TRACE_HEADER, VERSION_HEADER
 
 #: headers of Celery's message protocol 2
 PROTOCOL_HEADERS = frozenset(
@@ -66,7 +66,7 @@ OVERRIDING_HEADERS = frozenset(
 QUEUE_HEADER = "fleet_queue"
 _NOT_A_SENDERS = OVERRIDING_HEADERS | {QUEUE_HEADER}
 #: what almost every message has, and nothing else
-_FAMILIAR = PROTOCOL_HEADERS | {FIRST_HEADER, SENT_HEADER, KEY_HEADER, TRACE_HEADER}
+_FAMILIAR = PROTOCOL_HEADERS | {FIRST_HEADER, SENT_HEADER, KEY_HEADER, TRACE_HEADER, VERSION_HEADER}
 #: longest short string of AMQP
 LONGEST_NAME_BYTES = 255
 #: number of the worker's broker connection that a message came over, beside its queue in the delivery's info
@@ -180,5 +180,6 @@ _FIT: Mapping[str, Callable[[object], bool]] = {
     "argsrepr": _is_text,
     "kwargsrepr": _is_text,
     "ignore_result": lambda value: isinstance(value, bool),
+    VERSION_HEADER: _is_count,
     "headers": lambda value: isinstance(value, dict),
 }

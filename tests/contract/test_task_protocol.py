@@ -78,7 +78,7 @@ def test_celery_reads_the_same_task_from_fleets_message_as_from_its_own(site: Si
     assert ours.properties["delivery_mode"] == theirs.properties["delivery_mode"]
     assert ours.properties["correlation_id"] == theirs.properties["correlation_id"]
     hidden = {"argsrepr", "kwargsrepr", "origin"}
-    stamps = {"fleet_sent", "fleet_first", "traceparent"}
+    stamps = {"fleet_version", "fleet_sent", "fleet_first", "traceparent"}
     assert set(ours.headers) - set(theirs.headers) == stamps
     assert {name: value for name, value in ours.headers.items() if name not in hidden | stamps} == {
         name: value for name, value in theirs.headers.items() if name not in hidden

@@ -13,6 +13,7 @@ from fleet.config.schema.table import Table
 from fleet.config.schema.work import BackupTable, MailTable, ScheduleTable, TasksTable, UrlTable
 from fleet.config.schema.workers import HostTable, QueueTable, WorkerTable
 from fleet.config.values import AbsolutePath, HostName, Name, Word
+from fleet.config.version import VERSION
 
 __all__ = [
     "BackupTable",
@@ -29,6 +30,8 @@ __all__ = [
 class FleetTable(Table):
     """The fleet as a whole."""
 
+    version: Annotated[int, Field(ge=1)] = VERSION
+    """Version of this file's form. A release of fleet reads its own and the one before, and no newer one."""
     name: Name = "fleet"
     """Name of the fleet; a label on its metrics."""
     timezone: Word = "UTC"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.model import Queue
+from fleet.publish.message import VERSION
 from fleet.worker.gate import Admit, Gate, Postpone, Reason, Refuse, Verdict
 from fleet.worker.message import OVERRIDING_HEADERS, Delivery
 
@@ -201,6 +202,7 @@ def test_headers_of_other_programs_are_none_of_our_business() -> None:
         {"expires": "9999-99"},
         {"root_id": 5},
         {"headers": "x"},
+        {"fleet_version": "2"},
         {b"\xff": 1},
     ],
     ids=str,
@@ -219,6 +221,12 @@ def test_a_body_of_another_shape_is_refused(body: object) -> None:
 def test_a_message_of_the_old_protocol_is_refused() -> None:
     message = delivery(headers={}, body={"task": "fleet.send_mail", "id": "1", "args": [], "kwargs": {}})
     assert reason(message) == Reason.PROTOCOL
+
+
+def test_a_message_of_a_newer_release_is_refused_and_one_of_this_or_no_release_runs() -> None:
+    assert reason(delivery(headers=headers(fleet_version=VERSION + 1))) == Reason.NEWER
+    for known in ({}, {"fleet_version": VERSION}, {"fleet_version": None}):
+        assert judge(delivery(headers=headers() | known)) == Admit()
 
 
 @pytest.mark.parametrize(
