@@ -77,6 +77,16 @@ def test_a_lab_leaves_no_trace_even_after_an_error_inside_it() -> None:
     assert not processes_naming(f"{lab.directory}/")
 
 
+def test_a_lab_makes_room_for_the_watchers_of_many_hosts(tmp_path: Path) -> None:
+    with Lab.start(name("watch"), ()):
+        assert int(system.INOTIFY_INSTANCES.read_text()) >= system.WATCHERS
+    limit = tmp_path / "max_user_instances"
+    for before, after in (("128", "1024"), ("4096", "4096")):
+        limit.write_text(before)
+        system.let_many_watch_files(limit)
+        assert limit.read_text() == after
+
+
 def test_two_labs_with_the_same_host_names_stand_side_by_side_and_apart() -> None:
     with Lab.start(name("one"), plain("alpha")) as one, Lab.start(name("two"), plain("alpha")) as two:
         one.boot()

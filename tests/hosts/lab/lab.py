@@ -13,7 +13,7 @@ from tests.hosts.lab.images import provide
 from tests.hosts.lab.machine import await_ready
 from tests.hosts.lab.network import Network
 from tests.hosts.lab.ssh import Keyring
-from tests.hosts.lab.system import LabFailed, lab_root, require_lab
+from tests.hosts.lab.system import LabFailed, lab_root, let_many_watch_files, require_lab
 
 #: bytes that the path of a socket may have
 SOCKET_PATH = 107
@@ -55,6 +55,7 @@ class Lab:
         for one in (name, *names):
             if not NAME.fullmatch(one):
                 raise LabFailed(f"`{one}` is no name for a lab or host: lower case letters, digits and `-`")
+        let_many_watch_files()
         held = claim(name, names, root or lab_root(), is_kept=is_kept, report=report)
         lab = cls(held, specs, report)
         try:

@@ -1,5 +1,6 @@
 """What does a lab need of this machine, and how does it call its programs?"""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ PROGRAMS = {
 SUITES = ("bookworm", "trixie")
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 POLL_SECONDS = 0.1
+WATCHERS = 1024
+INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 
 
 class LabFailed(FleetError):
@@ -60,6 +63,18 @@ def lab_missing() -> str | None:
     if subprocess.run(probe, env=program_environ(), capture_output=True, check=False).returncode:
         return "a lab of hosts needs the right to mount (CAP_SYS_ADMIN)"
     return None
+
+
+def let_many_watch_files(limit: Path = INOTIFY_INSTANCES) -> None:
+    """Raise how many watchers of files this machine's root may have, of which each host takes about eight.
+
+    The usual 128 are the hosts' of this machine together, and end at the sixteenth. It stays raised, for
+    another lab may count on it.
+    """
+    if int(limit.read_text()) < WATCHERS:
+        # Where that is not to be changed, a small lab still works.
+        with contextlib.suppress(OSError):
+            limit.write_text(str(WATCHERS))
 
 
 def machine_suite() -> str:
