@@ -126,17 +126,17 @@ def _passwords(fleet: Fleet, environ: Mapping[str, str]) -> dict[str, Secret | P
         )
     declared = [(broker.user, broker.password, broker.password_hash)]
     declared += [(user.name, user.password, user.password_hash) for user in broker.users]
-    found: dict[str, Secret | PasswordHash] = {
+    for host in hosts_with_users(fleet):
+        if host.password is not None:
+            sender_hash = host.sender_password_hash or host.password_hash
+            declared.append((broker.host_user(host.name), host.password, host.password_hash))
+            declared.append((broker.host_sender(host.name), host.password, sender_hash))
+    return {
         name: read_hash(resolve(kept, environ=environ).reveal(), user=name)
         if kept
         else resolve(password, environ=environ)
         for name, password, kept in declared
     }
-    for host in hosts_with_users(fleet):
-        if host.password is not None:
-            secret = resolve(host.password, environ=environ)
-            found |= dict.fromkeys((broker.host_user(host.name), broker.host_sender(host.name)), secret)
-    return found
 
 
 def management_door(management: Management, environ: Mapping[str, str]) -> ManagementDoor:

@@ -8,6 +8,8 @@ from fleet.model import Kind, Profile
 #: objects of every broker that are never a fleet's own
 FOREIGN_VHOST = "/"
 FOREIGN_USER = "guest"
+#: what the two broker users of a host log in with
+HOST_SECRETS = ("password", "password_hash", "sender_password_hash")
 EXAMPLE = 'such as host_password = "file:/etc/fleet/{host}.password" in [broker]'
 PER_HOST = 'profile = "per-host" in [broker] gives each host a user of its own'
 
@@ -83,18 +85,26 @@ def _check_apart(draft: Draft) -> None:
     others = {broker.user, *(user.name for user in broker.users)}
     others |= {broker.management.user} if broker.management else set()
     owners: dict[object, str] = {broker.password: f"user `{broker.user}`"}
+    if broker.password_hash is not None:
+        owners[broker.password_hash] = f"user `{broker.user}`"
     for host in fleet.hosts:
         for user in sorted({broker.host_user(host.name), broker.host_sender(host.name)} & others):
             draft.problems.add(("hosts", host.name), f"its broker user `{user}` has another role already")
         me = f"host `{host.name}`"
-        owner = owners.setdefault(host.password, me) if host.password else me
-        if owner != me:
-            draft.problems.add(("hosts", host.name, "password"), f"is the password of {owner}, too")
+        for key in HOST_SECRETS:
+            secret = getattr(host, key)
+            owner = owners.setdefault(secret, me) if secret else me
+            if owner != me:
+                what = "password" if key == "password" else "hash"
+                draft.problems.add(("hosts", host.name, key), f"is the {what} of {owner}, too")
 
 
 def _refuse_host_passwords(draft: Draft) -> None:
     written: list[Path] = [
-        ("hosts", name, "password") for name, host in draft.file.hosts.items() if host.password
+        ("hosts", name, key)
+        for name, host in draft.file.hosts.items()
+        for key in HOST_SECRETS
+        if getattr(host, key)
     ]
     if draft.file.broker.host_password is not None:
         written.insert(0, ("broker", "host_password"))
