@@ -4,6 +4,7 @@ Pure: the fleet and its passwords in, the desired state out. Provisioning alone 
 that it is there and may not declare anything themselves.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 
 from fleet import roles
@@ -26,6 +27,7 @@ from provisioning.broker.passwords import Password, PasswordHash
 from provisioning.broker.permissions import names
 from provisioning.broker.resource import Arguments
 from provisioning.broker.state import State
+from provisioning.broker.tags import is_kept
 
 #: how the names of the fleet's policies begin: what else is in its vhost is somebody else's
 POLICY_PREFIX = "fleet."
@@ -91,8 +93,12 @@ def ownership_mark(fleet: Fleet) -> str:
 
 
 def mark_of(vhost: str) -> str:
-    """Return the tag that marks the users of the fleet in ``vhost``."""
-    return f"fleet:{vhost}"
+    """Return the tag that marks the users of the fleet in ``vhost``.
+
+    A name that a broker would not keep in a tag is told by its digest there.
+    """
+    named = f"fleet:{vhost}"
+    return named if is_kept(named) else f"fleet#{hashlib.sha256(vhost.encode()).hexdigest()[:32]}"
 
 
 def _users(fleet: Fleet, passwords: Mapping[str, Secret | PasswordHash]) -> Iterator[User]:
