@@ -14,6 +14,8 @@ from fleet.doctor.unseen import Unseen, unseen_otherwise
 from provisioning.broker.http_api import CONNECT_TIMEOUT_SECONDS, ClientCertificate, HttpApi
 
 TIMEOUT_SECONDS = 30.0
+#: RabbitMQ 3.10 lists queues some 35 s later for one that has lost its majority
+QUEUES_TIMEOUT_SECONDS = 120.0
 _ALARMS = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
 _QUEUE_COLUMNS = "name,type,durable,exclusive,members,online"
 #: the broker's clock shows whole seconds, so it is half a second further on average
@@ -32,13 +34,16 @@ class ManagementView:
         ca: str | None = None,
         certificate: ClientCertificate | None = None,
     ) -> None:
-        self._api = HttpApi(
-            urls,
-            user=user,
-            password=password,
-            ca=ca,
-            certificate=certificate,
-            timeout_seconds=TIMEOUT_SECONDS,
+        self._api, self._patient = (
+            HttpApi(
+                urls,
+                user=user,
+                password=password,
+                ca=ca,
+                certificate=certificate,
+                timeout_seconds=seconds,
+            )
+            for seconds in (TIMEOUT_SECONDS, QUEUES_TIMEOUT_SECONDS)
         )
         # For what stands in the head of an answer; what the caller says is all here, too.
         self._session = requests.Session()
@@ -60,7 +65,8 @@ class ManagementView:
     def queues(self, vhost: str) -> tuple[QueueFact, ...]:
         """Return the queues of ``vhost``. Raises Unseen."""
         with unseen_otherwise("the management API"):
-            rows = self._get(f"queues/{quote(vhost, safe='')}", columns=_QUEUE_COLUMNS)
+            path = f"queues/{quote(vhost, safe='')}"
+            rows = self._patient.request("GET", path, params={"columns": _QUEUE_COLUMNS})
             return tuple(map(queue_fact, rows))
 
     def global_prefetch_channels(self, vhost: str) -> int:
