@@ -14,7 +14,7 @@ from fleet.doctor.unseen import Unseen, unseen_otherwise
 from provisioning.broker.http_api import CONNECT_TIMEOUT_SECONDS, ClientCertificate, HttpApi
 
 TIMEOUT_SECONDS = 30.0
-#: RabbitMQ 3.10 lists queues some 35 s later for one that has lost its majority
+#: RabbitMQ 3.10 lists queues some 35 s later while a node is cut off and silent
 QUEUES_TIMEOUT_SECONDS = 120.0
 _ALARMS = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
 _QUEUE_COLUMNS = "name,type,durable,exclusive,members,online"
