@@ -5,7 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
-pytest_plugins = ["tests.servers", "tests.hosts.fixtures", "tests.contract.place"]
+pytest_plugins = ["tests.servers", "tests.hosts.fixtures", "tests.hosts.site", "tests.contract.place"]
 
 
 #: what leads to hosts of the lab

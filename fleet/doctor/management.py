@@ -63,6 +63,20 @@ class ManagementView:
             rows = self._get(f"queues/{quote(vhost, safe='')}", columns=_QUEUE_COLUMNS)
             return tuple(map(queue_fact, rows))
 
+    def consumers(self, vhost: str) -> frozenset[tuple[str, str]]:
+        """Return who consumes in ``vhost``: the name that the client gave itself, and the queue.
+
+        Raises Unseen.
+        """
+        with unseen_otherwise("the management API"):
+            where = quote(vhost, safe="")
+            # Consumers first: one whose connection is not listed yet counts at the next look.
+            rows = self._get(f"consumers/{where}")
+            told = self._get(f"vhosts/{where}/connections", columns="name,user_provided_name")
+            names = {row["name"]: row.get("user_provided_name") for row in told}
+            pairs = ((_client(row, names), str(row["queue"]["name"])) for row in rows)
+            return frozenset((client, queue) for client, queue in pairs if client)
+
     def global_prefetch_channels(self, vhost: str) -> int:
         """Return how many channels of ``vhost`` have one prefetch for all their consumers. Raises Unseen."""
         with unseen_otherwise("the management API"):
@@ -101,6 +115,12 @@ class ManagementView:
 
     def _get(self, path: str, **params: str) -> Any:
         return self._api.request("GET", path, params=params)
+
+
+def _client(consumer: Mapping[str, Any], names: Mapping[str, Any]) -> str:
+    # Of a channel that has just been closed there are no details, but an empty list.
+    details = consumer.get("channel_details") or {}
+    return str(names.get(str(details.get("connection_name"))) or "")
 
 
 def _node(row: Mapping[str, Any]) -> NodeFact:

@@ -8,6 +8,9 @@ from typing import TypeVar
 from fleet.doctor.finding import Finding, Level
 from fleet.doctor.host import Needs, examine, refused, unreached
 from fleet.errors import UsageError
+from fleet.hosts.drained import Drained, read_mark
+from fleet.hosts.install import QUICK_SECONDS
+from fleet.hosts.paths import DRAINED
 from fleet.model import Fleet, Host
 from provisioning.errors import HostAccessRefused, HostTimeout, HostUnreachable, ProvisioningError
 from provisioning.hosts.facts import Facts, Root, gather
@@ -151,10 +154,27 @@ def check_hosts(
         if facts.root is Root.ASKED and sudo_password is not None:
             with_password = _becomes_root(runner)
         backs_up = any(fleet.hosts_for(backup.hosts).count(host) for backup in fleet.backups)
-        needs = Needs(state_dir=fleet.state_dir, rsync=backs_up, root_with_password=with_password)
+        drained = is_drained(runner)
+        needs = Needs(
+            state_dir=fleet.state_dir,
+            rsync=backs_up,
+            root_with_password=with_password,
+            drained=drained.told if drained else None,
+        )
         return examine(facts, needs)
 
     return tuple(_checked(done) for done in on_hosts(fleet, hosts, work, sudo_password=sudo_password))
+
+
+def see_drained(fleet: Fleet, hosts: Sequence[Host]) -> tuple[Done[Drained | None], ...]:
+    """Return why each of ``hosts`` is drained, or None where it is not."""
+    return on_hosts(fleet, hosts, lambda _, runner: is_drained(runner))
+
+
+def is_drained(runner: Runner) -> Drained | None:
+    """Return why a host is drained, or None where it is not; anybody may ask."""
+    ran = runner.run(("cat", "--", DRAINED), timeout_seconds=QUICK_SECONDS)
+    return None if ran.exit_code else read_mark(ran.stdout)
 
 
 def is_unreached(error: ProvisioningError | None) -> bool:

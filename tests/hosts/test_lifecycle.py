@@ -1,0 +1,174 @@
+"""Hosts go back a release, come to rest, work again, start anew and leave, on bare machines."""
+
+import json
+
+from fleet.hosts.units import worker_unit
+from fleet.model import SLOTS
+from fleet.ops.provision_hosts import apply_hosts, this_operator
+from fleet.ops.restart import plan_restart
+from fleet.ops.witness import Witness
+from tests.hosts.lab import Host, Lab
+from tests.hosts.lab.system import await_that
+from tests.hosts.site import PROBE, Site, show
+
+FLEET_FILE = "/etc/fleet/fleet.toml"
+
+
+def current(host: Host) -> str:
+    return host.console("readlink", "/opt/fleet/current").strip().rpartition("/")[2]
+
+
+def states(host: Host) -> dict[str, str]:
+    return {slot: show(host, worker_unit("probe", slot)) for slot in SLOTS}
+
+
+def works(site: Site, *hosts: str) -> bool:
+    with site.client() as client:
+        sent = [client.send("probe.sleep", {"seconds": 0}, host=host) for host in hosts]
+        done = client.wait([task.id for task in sent], timeout_seconds=30)
+    return {outcome.outcome for outcome in done.values()} == {"succeeded"}
+
+
+def await_rest(*hosts: Host) -> None:
+    """Wait until no old instance is ending any more."""
+    for host in hosts:
+        await_that(
+            lambda host=host: "deactivating" not in states(host).values(),  # type: ignore[misc]
+            "the old instances should end",
+            timeout_seconds=60,
+        )
+
+
+def test_a_rollback_brings_release_and_configuration_back_and_can_be_said_again(provisioned: Site) -> None:
+    alpha, beta = provisioned.alpha, provisioned.beta
+    first = current(alpha)
+    refused = provisioned.run("rollback", "--yes", code=1)
+    assert f"nothing is known to have run before {first}" in refused.stderr
+    (provisioned.directory / "probe.py").write_text(PROBE + "\nTHE_NEXT = True\n")
+    provisioned.change("concurrency = 2", "concurrency = 3")
+    provisioned.provision("--yes")
+    second = current(alpha)
+    assert (second != first, current(beta)) == (True, second)
+    await_rest(alpha, beta)
+    told = provisioned.run("rollback", "--check", "--diff", code=4).stdout
+    assert "-concurrency = 3" in told
+    assert "+concurrency = 2" in told
+    # Half-way, as after a cable that was pulled: one host alone, then all of them.
+    provisioned.run("rollback", "alpha", "--yes")
+    provisioned.run("rollback", "--yes")
+    assert (current(alpha), current(beta)) == (first, first)
+    assert "concurrency = 2" in alpha.console("cat", FLEET_FILE)
+    assert works(provisioned, "alpha", "beta")
+    await_rest(alpha, beta)
+    # What has ended is tidied away, and nothing else happens.
+    assert "deleted 2" in provisioned.run("rollback", "--yes").stderr
+    assert "no changes: the hosts have gone back" in provisioned.run("rollback", "--yes").stderr
+    drift = provisioned.provision("--check", code=4).stdout
+    assert f"{second} was rolled back here, and would come again" in drift
+    assert "(rollback)" in provisioned.run("audit", "alpha", "--last", "2").stdout
+    (provisioned.directory / "probe.py").write_text(PROBE)
+    provisioned.change("concurrency = 3", "concurrency = 2")
+    assert "no changes" in provisioned.provision("--yes").stderr
+
+
+def test_a_drained_host_finishes_its_tasks_and_rests_over_a_reboot_until_it_is_resumed(
+    provisioned: Site, lab: Lab
+) -> None:
+    alpha = provisioned.alpha
+    runs = next(slot for slot, state in states(alpha).items() if state == "active")
+    with provisioned.client() as client:
+        sent = client.send("probe.sleep", {"seconds": 12}, host="alpha")
+        unit = worker_unit("probe", runs)
+        await_that(
+            lambda: "1 running" in show(alpha, unit, "StatusText"), "it should run", timeout_seconds=20
+        )
+        told = provisioned.run("drain", "alpha", "--reason", "new disk", "--yes").stderr
+        assert f"{unit}: draining, 1 task left" in told
+        provisioned.run("drain", "alpha", "--wait", "60", "--yes")
+        (outcome,) = client.wait([sent.id], timeout_seconds=10).values()
+        assert (outcome.outcome, outcome.attempt) == ("succeeded", 1)
+    alpha.power_off()
+    lab.boot(alpha.name)
+    assert "active" not in states(alpha).values()
+    assert "drained by" in provisioned.run("hosts", "check", "alpha").stdout
+    assert "new disk" in provisioned.run("hosts", "list", "--state").stdout
+    provisioned.change("concurrency = 2", "concurrency = 4")
+    assert "its workers are not started" in provisioned.provision("alpha", "--yes").stdout
+    assert "no changes" in provisioned.run("rollout", "alpha", "--yes").stderr
+    assert "active" not in states(alpha).values()
+    assert "concurrency = 4" in alpha.console("cat", FLEET_FILE)
+    provisioned.run("resume", "alpha", "--yes")
+    assert works(provisioned, "alpha")
+    provisioned.change("concurrency = 4", "concurrency = 2")
+    provisioned.provision("--yes")
+    await_rest(alpha)
+
+
+def test_a_rolling_restart_starts_every_worker_in_its_other_slot_and_changes_nothing_else(
+    provisioned: Site,
+) -> None:
+    hosts = (provisioned.alpha, provisioned.beta)
+    before = [states(host) for host in hosts]
+    done = provisioned.run("restart", "--rolling", "--yes")
+    assert "in this order: alpha, then beta" in done.stderr
+    await_rest(*hosts)
+    for host, was in zip(hosts, before, strict=True):
+        now = states(host)
+        assert {slot for slot in SLOTS if now[slot] == "active"} == {
+            slot for slot in SLOTS if was[slot] != "active"
+        }
+    assert works(provisioned, "alpha", "beta")
+    assert "deleted 2" in provisioned.provision("--yes").stderr
+    assert "no changes" in provisioned.provision("--yes").stderr
+
+
+def test_an_instance_that_is_ready_and_unseen_by_the_broker_is_put_back(provisioned: Site) -> None:
+    fleet = provisioned.load()
+    alpha = next(host for host in fleet.hosts if host.name == "alpha")
+    before = states(provisioned.alpha)
+    (planned,) = plan_restart(fleet, (alpha,))
+    assert planned.value is not None
+    blind = Witness(look=frozenset, limit_seconds=1.0)
+    (done,) = apply_hosts(fleet, {"alpha": planned.value}, by=this_operator({}), witness=blind)
+    assert done.value is not None
+    assert "the broker shows no consumer of `probe-" in str(done.value.error)
+    assert "the old instances go on" in done.value.notes
+    await_rest(provisioned.alpha)
+    assert states(provisioned.alpha) == before
+    assert "no changes" in provisioned.provision("alpha", "--yes").stderr
+
+
+def test_a_host_that_leaves_keeps_its_data_and_loses_its_access(provisioned: Site) -> None:
+    beta = provisioned.beta
+    told = provisioned.run("remove", "beta", "--check", code=4)
+    assert "[hosts.beta]" in told.stderr
+    found = json.loads(provisioned.run("remove", "beta", "--yes", "--json").stdout)
+    assert len(found["revoked"]) == 2
+    for gone in ("/etc/fleet", "/opt/fleet", "/usr/local/bin/fleet", "/etc/systemd/system/fleet.target"):
+        assert not beta.console("sh", "-c", f"ls -d {gone} 2>/dev/null || true"), gone
+    assert "fleet-worker" not in beta.console("systemctl", "list-units", "--all", "--plain", "--no-legend")
+    assert beta.console("ls", "/var/lib/fleet").split()
+    assert "(remove)" in provisioned.run("audit", "beta", "--last", "1").stdout
+    again = provisioned.run("remove", "beta", "--yes").stderr
+    assert "nothing of the fleet is there" in again
+    assert "its broker users are gone already" in again
+
+
+def test_a_lost_host_loses_its_access_without_being_reached(provisioned: Site) -> None:
+    provisioned.alpha.unplug()
+    try:
+        done = provisioned.run("remove", "alpha", "--lost", "--yes")
+    finally:
+        provisioned.alpha.plug()
+    assert "deleted from the broker" in done.stderr
+    unit = next(
+        worker_unit("probe", slot) for slot, each in states(provisioned.alpha).items() if each == "active"
+    )
+    await_that(
+        lambda: (
+            "waiting for the broker" in show(provisioned.alpha, unit, "StatusText")
+            or show(provisioned.alpha, unit) != "active"
+        ),
+        "its worker should not get in any more",
+        timeout_seconds=60,
+    )
