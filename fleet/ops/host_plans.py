@@ -229,20 +229,18 @@ def _choose(
     for worker in source.workers:
         names = {slot: worker_unit(worker, slot) for slot in SLOTS}
         found = {slot: units[name] for slot, name in names.items() if name in units}
-        runs = sorted((slot for slot, unit in found.items() if unit.active), key=lambda s: found[s].since)
-        # Two that run are a change that was cut off: what was started last is the new one.
-        old = runs if anew and len(runs) == 1 else runs[:-1] if anew else []
-        told = {
-            slot: _seen(unit, is_current=slot not in old and not wanted[names[slot]].is_outdated(unit))
-            for slot, unit in found.items()
-        }
-        chosen[worker] = choose(source.host, worker, told)
+        told = {slot: _seen(unit, wanted[names[slot]]) for slot, unit in found.items()}
+        chosen[worker] = choose(source.host, worker, told, anew=anew)
     return chosen
 
 
-def _seen(unit: Unit, *, is_current: bool) -> Seen:
+def _seen(unit: Unit, wanted: Unit) -> Seen:
     return Seen(
-        enabled=bool(unit.enabled), active=bool(unit.active), ending=unit.ending, is_current=is_current
+        enabled=bool(unit.enabled),
+        active=bool(unit.active),
+        ending=unit.ending,
+        is_current=not wanted.is_outdated(unit),
+        since=unit.since,
     )
 
 
