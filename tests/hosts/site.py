@@ -1,9 +1,12 @@
-"""A control machine's files and two bare hosts: what tests of changes of hosts begin with."""
+"""A control machine's files and two bare hosts: what tests of changes of hosts begin with.
+
+Bringing a host from nothing to workers that run takes longer than any of those tests, so it is done once: by
+`test_provision_hosts`, and `test_provisioned_life` goes on where that ends. Either runs alone, too.
+"""
 
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,8 +106,8 @@ def show(host: Host, unit: str, name: str = "ActiveState") -> str:
     return host.console("systemctl", "show", "--value", f"--property={name}", unit).strip()
 
 
-@pytest.fixture(scope="module")
-def site(lab: Lab, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+@pytest.fixture(scope="session")
+def site(lab: Lab, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Site:
     cluster, directory = clusters.single("3.10"), tmp_path_factory.mktemp("control")
     alpha, beta = lab[WORKERS[0]], lab[WORKERS[1]]
     alpha.reset()
@@ -134,12 +137,10 @@ def site(lab: Lab, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory)
     argv = (sys.executable, "-m", "fleet.cli.main", "provision", "broker", "--yes")
     environ = clean_environ() | {"FLEET_FILE": str(directory / "fleet.toml")}
     subprocess.run(argv, env=environ, check=True, capture_output=True, timeout=60)
-    yield Site(directory=directory, alpha=alpha, beta=beta)
-    alpha.power_off()
-    beta.power_off()
+    return Site(directory=directory, alpha=alpha, beta=beta)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def provisioned(site: Site) -> Site:
     """The site, once its hosts have been provisioned from nothing."""
     told = site.provision("--check", code=4).stdout
