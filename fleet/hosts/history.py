@@ -51,7 +51,7 @@ def choose_releases(histories: Mapping[str, History], to: str | None = None) -> 
     A host that has gone back already stays there; so does one that runs what others go back to, for a rollout
     that stopped half-way never came to it. So a rollback can be said again until it is through.
     """
-    ends = {each.previous for each in histories.values()}
+    ends = {each.current if each.undone else each.previous for each in histories.values()}
     return {host: _choose(host, each, to, ends) for host, each in histories.items()}
 
 

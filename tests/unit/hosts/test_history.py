@@ -49,6 +49,13 @@ def test_a_host_that_a_rollout_never_came_to_stays_where_the_others_go_back_to()
     assert choose_releases({"beta": hosts["beta"]}) == {"beta": "1.0-a"}
 
 
+def test_it_stays_there_when_the_rollback_is_said_again() -> None:
+    gone_back = after(forward("1.0-a", "1.1-b", "1.2-c"), "1.1-b", back=True)
+    for never_reached in (forward("1.1-b"), forward("1.0-a", "1.1-b")):
+        hosts = {"alpha": gone_back, "beta": never_reached}
+        assert choose_releases(hosts) == {"alpha": "1.1-b", "beta": "1.1-b"}
+
+
 def test_where_nothing_ran_before_the_releases_that_are_there_are_named() -> None:
     (found,) = choose_releases({"alpha": forward("1.0-a")}).values()
     assert isinstance(found, Refusal)
