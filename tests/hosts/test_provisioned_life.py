@@ -155,7 +155,8 @@ def test_broker_and_hosts_are_provisioned_together_and_the_broker_first(settled:
     assert "fleet.more" in {change["identity"][-1] for change in found["broker"]["changes"]}
     assert [each["changed"] for each in found["hosts"]] == [True, True]
     # A worker that starts before its queue is there would end at once.
-    settled.run("provision", "--yes")
+    # Whether a permission's longer expression loses nothing is not always provable.
+    settled.run("provision", "--yes", "--allow-destructive")
     await_rest(settled.alpha, settled.beta)
     settled.run("provision", "--yes", "--prune")
     settled.run("provision", "--check")
@@ -175,7 +176,9 @@ def test_a_host_that_leaves_keeps_its_data_and_loses_its_access(settled: Site) -
         "/etc/systemd/system/fleet.target",
     ):
         assert not beta.console("sh", "-c", f"ls -d {gone} 2>/dev/null || true"), gone
-    assert "fleet-worker" not in beta.console("systemctl", "list-units", "--all", "--plain", "--no-legend")
+    # One that has just gone may still be known to systemd, as not found and dead.
+    states_left = "--state=active,activating,deactivating,failed"
+    assert beta.console("systemctl", "list-units", states_left, "--plain", "--no-legend", "fleet*") == ""
     assert beta.console("ls", "/var/lib/fleet").split()
     assert "(remove)" in settled.run("audit", "beta", "--last", "1").stdout
     again = settled.run("remove", "beta", "--yes").stderr
