@@ -5,6 +5,7 @@ that it is there and may not declare anything themselves.
 """
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from fleet import roles
 from fleet.errors import UsageError
@@ -50,11 +51,16 @@ CELERYS_OWN = ("^celeryev", "celery[.]pidbox$")
 
 
 def desired_state(
-    fleet: Fleet, passwords: Mapping[str, Secret | PasswordHash], *, broker_version: tuple[int, ...] = ()
+    fleet: Fleet,
+    passwords: Mapping[str, Secret | PasswordHash],
+    *,
+    broker_version: tuple[int, ...] = (),
+    accounts: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> State:
-    """Return all that the broker must hold; ``passwords`` are those of ``declared_users``, by user name.
+    """Return all that the broker must hold; ``passwords`` are by the user's name in the broker.
 
-    A user without one keeps the password that the broker has.
+    A user without one keeps the password that the broker has. ``accounts`` names the broker users that there
+    are for one of ``declared_users``, when it is not the one of that name (see ``fleet.accounts``).
 
     ``broker_version`` decides which policy keys exist; unknown means the oldest that is supported.
     Raises UsageError when two things of the fleet would share a name in the broker.
@@ -62,10 +68,14 @@ def desired_state(
     _refuse_shared_names(fleet)
     _refuse_disarming_the_provisioner(fleet)
     broker = fleet.broker
-    grants = tuple(_grants(fleet))
+    grants = tuple(
+        grant.given_to(user)
+        for grant in _grants(fleet)
+        for user in accounts.get(grant.permission.user, (grant.permission.user,))
+    )
     return State(
         vhosts=(Vhost(name=broker.vhost),),
-        users=tuple(_users(fleet, passwords)),
+        users=tuple(_users(fleet, passwords, accounts)),
         topic_permissions=tuple(topic for grant in grants for topic in grant.topic_permissions),
         permissions=tuple(grant.permission for grant in grants),
         policies=tuple(_policies(fleet, broker_version)),
@@ -95,18 +105,21 @@ def mark_of(vhost: str) -> str:
     return f"fleet:{vhost}"
 
 
-def _users(fleet: Fleet, passwords: Mapping[str, Secret | PasswordHash]) -> Iterator[User]:
+def _users(
+    fleet: Fleet,
+    passwords: Mapping[str, Secret | PasswordHash],
+    accounts: Mapping[str, tuple[str, ...]],
+) -> Iterator[User]:
     is_open = fleet.broker.profile is Profile.OPEN
     mark = ownership_mark(fleet)
     monitors = {user.name for user in fleet.broker.users if user.role == roles.MONITOR}
     for name in declared_users(fleet):
-        secret = passwords.get(name)
         of_role = (MONITORING,) if name in monitors else ()
-        yield User(
-            name=name,
-            tags=("administrator", mark) if is_open and name == fleet.broker.user else (*of_role, mark),
-            password=Password(secret.reveal()) if isinstance(secret, Secret) else secret,
-        )
+        tags = ("administrator", mark) if is_open and name == fleet.broker.user else (*of_role, mark)
+        for user in accounts.get(name, (name,)):
+            secret = passwords.get(user)
+            password = Password(secret.reveal()) if isinstance(secret, Secret) else secret
+            yield User(name=user, tags=tags, password=password)
 
 
 def _grants(fleet: Fleet) -> Iterator[roles.Grant]:

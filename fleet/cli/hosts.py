@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fleet.cli.context import Invocation, emit_json, emit_table, json_option, pass_invocation, say
+from fleet.cli.hosts_revoke import revoke
 from fleet.cli.hosts_trust import trust
 from fleet.errors import FleetError, HostsUnreachable, PartlyDone, ProblemsFound, UsageError
 
@@ -27,6 +28,7 @@ def hosts() -> None:
 
 
 hosts.add_command(trust)
+hosts.add_command(revoke)
 
 
 @hosts.command("list")

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "provision": ("fleet.cli.provision", "Make the broker match the fleet file"),
         "hosts": ("fleet.cli.hosts", "Reach the hosts: trust, list, facts, check"),
         "rollout": ("fleet.cli.rollout", "Change hosts batch by batch, a canary first"),
+        "rotate": ("fleet.cli.rotate", "Change passwords while everybody goes on logging in"),
         "audit": ("fleet.cli.audit", "Show who changed what on the hosts"),
         "permissions": ("fleet.cli.permissions", "Say what a broker user may do"),
         "doctor": ("fleet.cli.doctor", "Look for what is wrong, without changing anything"),

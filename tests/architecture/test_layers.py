@@ -23,6 +23,8 @@ LAYERS = {
     "fleet.doctor.command": 2,
     "fleet.doctor.endpoints": 2,
     "fleet.doctor.management": 2,
+    "fleet.accounts": 1,
+    "fleet.rotation": 1,
     "fleet.routes": 1,
     "fleet.roles": 1,
     "fleet.topology": 1,

@@ -8,7 +8,7 @@ from fleet.config.parse import parse
 from fleet.errors import SecretMissing
 from fleet.login import host_login
 from fleet.model import Fleet, Profile
-from fleet.ops.provision import _passwords
+from fleet.ops.broker_users import kept_passwords
 from fleet.secrets import Secret
 from fleet.topology import declared_users, desired_state, ownership_mark
 from fleet.worker.context import worker_context
@@ -155,8 +155,8 @@ def test_each_host_that_runs_a_worker_has_users_of_its_own_and_they_can_be_prune
 
 
 def test_every_user_has_the_password_of_its_host(fleet: Fleet) -> None:
-    secrets = _passwords(fleet, ENVIRON).items()
-    found = {user: secret.reveal() for user, secret in secrets if isinstance(secret, Secret)}
+    secrets = {user: kept.secret for user, kept in kept_passwords(fleet, ENVIRON).items()}
+    found = {user: secret.reveal() for user, secret in secrets.items() if isinstance(secret, Secret)}
     of_hosts = {"alpha": "a", "beta": "b", "gamma.example.org": "g"}
     both = {f"celery-{host}{end}": secret for host, secret in of_hosts.items() for end in ("", "_send")}
     assert found == {"celery": "p", "prometheus": "p"} | both
