@@ -1,5 +1,6 @@
 """Are the broker's users apart from each other, and is nothing asked of the broker that it cannot do?"""
 
+from fleet.accounts import SUFFIX, declared_name
 from fleet.config.checks.draft import Draft
 from fleet.config.convert import HOST_VARIABLE
 from fleet.config.locate import Path
@@ -13,7 +14,7 @@ PER_HOST = 'profile = "per-host" in [broker] gives each host a user of its own'
 
 
 def check_names(draft: Draft) -> None:
-    """The vhost is not ``/`` and the user not ``guest``; with Redis, the vhost is a number."""
+    """The vhost is not ``/``, the user neither ``guest`` nor a rotated one; a vhost of Redis is a number."""
     broker = draft.fleet.broker
     if broker.kind is Kind.REDIS:
         if not (broker.vhost.isascii() and broker.vhost.isdigit()):
@@ -34,6 +35,12 @@ def check_names(draft: Draft) -> None:
             ("broker", "user"),
             "`guest` is the broker's own user, which fleet never touches",
             hint='such as user = "celery"',
+        )
+    if broker.user.endswith(SUFFIX):
+        draft.problems.add(
+            ("broker", "user"),
+            f"`{broker.user}` ends in `{SUFFIX}`, as the name of a user does whose password was rotated",
+            hint=f'user = "{declared_name(broker.user)}"',
         )
 
 

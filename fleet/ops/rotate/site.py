@@ -20,7 +20,7 @@ from fleet.topology import desired_state
 from provisioning.apply import Door, Observation, Report, apply, plan_against
 from provisioning.broker.objects import User
 from provisioning.broker.passwords import Password, PasswordHash
-from provisioning.broker.state import State
+from provisioning.broker.state import State, refuse_foreign
 from provisioning.hosts.door import Operator
 from provisioning.hosts.many import Done
 from provisioning.plan import Action, Change
@@ -76,8 +76,9 @@ class FleetSite:
         """Make the users of the new passwords, with tags, rights and limits of the present ones."""
         seen = self._observe()
         for each in self._chosen(names):
-            planned = plan_against(self._second(each, seen), seen, self.door)
-            report = apply(planned, self.door)
+            second = self._second(each, seen)
+            refuse_foreign(second, seen.resources)
+            report = apply(plan_against(second, seen, self.door), self.door)
             if report.error is not None:
                 raise report.error
             if not report.converged:
