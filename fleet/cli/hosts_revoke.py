@@ -25,12 +25,12 @@ def revoke(inv: Invocation, *, host: str, yes: bool, as_json: bool) -> None:
     The host itself is not asked. Only with the profile `per-host`, where each host has users of its own; once
     more does no harm. Take HOST out of the fleet file, or give it a new password, before you provision again.
     """
-    from fleet.ops.revoke import revoke_host
+    from fleet.ops.revoke import revoke_lost_host
 
     fleet = inv.load()
     if not yes:
         ask(f"shut host {host} out of the broker?", pending=f"the broker users of {host} would be deleted")
-    revoked = revoke_host(fleet, inv.environ(), host)
+    revoked = revoke_lost_host(fleet, inv.environ(), host)
     if as_json:
         emit_json(asdict(revoked))
     for client in revoked.closed:

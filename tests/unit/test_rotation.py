@@ -101,7 +101,7 @@ class World:
             if account("celery", held.slot) == self.left_over
         )
 
-    def behind(self, names: Sequence[str]) -> tuple[Still, ...]:
+    def settle(self, names: Sequence[str]) -> tuple[Still, ...]:
         return tuple(
             Still(user="", who=host, where="ending")
             for host in self.hosts

@@ -73,8 +73,11 @@ class Site(Protocol):
     def connected(self, names: Sequence[str]) -> tuple[Still, ...]:
         """Return who is connected as a user in the other slot."""
 
-    def behind(self, names: Sequence[str]) -> tuple[Still, ...]:
-        """Return the hosts on which something runs, or would start, with another password."""
+    def settle(self, names: Sequence[str]) -> tuple[Still, ...]:
+        """Take away what ended instances leave on the hosts.
+
+        Return the hosts on which something still runs, or would start, with another password.
+        """
 
     def delete(self, names: Sequence[str]) -> None:
         """Delete the users in the other slot."""
@@ -129,7 +132,7 @@ def _await_unused(site: Site, names: Sequence[str], patience: Patience) -> tuple
         left, now = site.connected(names), patience.clock()
         quiet_since = None if left else (now if quiet_since is None else quiet_since)
         if quiet_since is not None and now - quiet_since >= patience.quiet_seconds:
-            left = site.behind(names)
+            left = site.settle(names)
             if not left:
                 return ()
         if left and left != told:

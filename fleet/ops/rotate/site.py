@@ -118,13 +118,17 @@ class FleetSite:
         }
         return tuple(sorted(found, key=lambda still: (still.user, still.who, still.where)))
 
-    def behind(self, names: Sequence[str]) -> tuple[Still, ...]:
-        """Return the hosts on which something runs, or would start, with another password."""
+    def settle(self, names: Sequence[str]) -> tuple[Still, ...]:
+        """Take away what ended instances leave on the hosts; return the hosts that are not at rest."""
         if self.hosts is None:
             return ()
-        return tuple(
-            still for each in self._plan_hosts(self._chosen(names)) if (still := _behind(each)) is not None
-        )
+        chosen = self._chosen(names)
+        looked = self._plan_hosts(chosen)
+        if any(each.value is not None and not each.value.is_empty for each in looked):
+            if failed := self.roll(names):
+                return failed
+            looked = self._plan_hosts(chosen)
+        return tuple(still for each in looked if (still := _behind(each)) is not None)
 
     def delete(self, names: Sequence[str]) -> None:
         """Delete the users in the other slot; the broker closes what is connected as them."""
