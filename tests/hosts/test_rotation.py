@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,20 +96,23 @@ class Site:
         cache = {"XDG_CACHE_HOME": "/var/cache/fleet-lab/control"}
         return clean_environ() | {"FLEET_FILE": str(self.directory / "fleet.toml")} | cache
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            (sys.executable, "-m", "fleet.cli.main", *arguments),
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    @contextmanager
+    def running(self, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+        """Run a command as an operator would, for as long as the block."""
+        argv = (sys.executable, "-m", "fleet.cli.main", *arguments)
+        with subprocess.Popen(
+            argv, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as command:
+            try:
+                yield command
+            finally:
+                command.kill()
 
     def run(self, *arguments: str, code: int = 0) -> str:
-        """Run a command as an operator would, and return what it told."""
-        running = self.start(*arguments)
-        out, err = running.communicate(timeout=240)
-        assert running.returncode == code, f"{out}\n{err}"
+        """Run a command to its end, and return what it told."""
+        with self.running(*arguments) as command:
+            out, err = command.communicate(timeout=240)
+            assert command.returncode == code, f"{out}\n{err}"
         return out + err
 
     def users(self) -> set[str]:
@@ -206,17 +210,17 @@ def test_a_rotation_over_three_hosts_under_load_that_is_killed_half_way_refuses_
         output = (f"--property=StandardOutput=file:{LOG}", f"--unit={UNIT}")
         host.console("systemd-run", *output, python, "-c", ATTEMPTS, host.name)
     with Load(site) as load:
-        killed = site.start(*rotate)
-        read_until(killed, "now beta")
-        killed.send_signal(signal.SIGKILL)
-        killed.communicate(timeout=10)
+        with site.running(*rotate) as killed:
+            read_until(killed, "now beta")
+            killed.send_signal(signal.SIGKILL)
+            killed.wait(timeout=10)
         assert site.users() == {site.user, f"{site.user}+b"}
-        running = site.start(*rotate)
-        told = read_until(running, "fleet client")
-        assert f"still connected as {site.user}: fleet client" in told
-        load.restart()
-        read_until(running, "rotated: ")
-        assert running.wait(timeout=20) == 0
+        with site.running(*rotate) as resumed:
+            told = read_until(resumed, "fleet client")
+            assert f"still connected as {site.user}: fleet client" in told
+            load.restart()
+            read_until(resumed, "rotated: ")
+            assert resumed.wait(timeout=20) == 0
     assert site.users() == {f"{site.user}+b"}
     for host in site.hosts:
         host.console("systemctl", "stop", UNIT)
