@@ -131,9 +131,18 @@ class World:
     lives=st.lists(st.integers(0, 12), max_size=4),
     applications=st.integers(0, 2),
 )
-def test_from_wherever_it_was_cut_off_the_next_run_finishes_and_nobody_is_refused(
+def test_however_often_it_is_cut_off_the_next_run_finishes_and_nobody_is_refused(
     slot: str, lives: list[int], applications: int
 ) -> None:
+    cut_off_and_finish(slot, lives, applications)
+
+
+@pytest.mark.parametrize("lives", range(9))
+def test_cut_off_after_any_change_the_next_run_finishes_and_nobody_is_refused(lives: int) -> None:
+    cut_off_and_finish("a", [lives], 1)
+
+
+def cut_off_and_finish(slot: str, lives: list[int], applications: int) -> None:
     world = World.at_rest(slot)
     world.applications = {f"shop-{number}": world.kept for number in range(applications)}
     first = world.kept
