@@ -64,7 +64,7 @@ class Prepared:
         by_name = {each.name: each for each in reports}
         if self.as_json:
             emit_json(
-                [_record(each, by_name.get(each.name), with_diff=self.with_diff) for each in self.planned]
+                [record(each, by_name.get(each.name), with_diff=self.with_diff) for each in self.planned]
             )
         if not_begun:
             say(f"not begun: {', '.join(not_begun)}")
@@ -174,9 +174,10 @@ def _did(done: "Done[Report]") -> bool:
     return done.value is not None and bool(done.value.done)
 
 
-def _record(
+def record(
     planned: "Done[HostChange]", report: "Done[Report] | None", *, with_diff: bool
 ) -> dict[str, object]:
+    """Return what was planned for a host, and became of it; docs/reference/host-plan-json.md has the form."""
     from provisioning.hosts import render
 
     change, error = planned.value, planned.error or (report.error if report else None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fleet.cli.context import Invocation, emit_json, emit_table, json_option, pass_invocation, say
+from fleet.cli.hosts_relay import relay
 from fleet.cli.hosts_trust import trust
 from fleet.errors import FleetError, HostsUnreachable, PartlyDone, ProblemsFound, UsageError
 
@@ -27,6 +28,7 @@ def hosts() -> None:
 
 
 hosts.add_command(trust)
+hosts.add_command(relay)
 
 
 @hosts.command("list")
@@ -154,6 +156,12 @@ def _listed_row(listed: "Listed") -> tuple[str, ...]:
 
 def _listed_record(listed: "Listed") -> dict[str, object]:
     key = {"type": listed.key.type, "fingerprint": listed.key.fingerprint} if listed.key else None
+    ssh = {
+        "address": listed.host.address,
+        "key_file": listed.key_file,
+        "known_hosts": listed.known_hosts,
+        "jump": None if listed.jump is None else list(listed.jump),
+    }
     return {
         "host": listed.host.name,
         "address": listed.address,
@@ -163,6 +171,7 @@ def _listed_record(listed: "Listed") -> dict[str, object]:
         "labels": list(listed.host.labels),
         "workers": list(listed.workers),
         "key": key,
+        "ssh": ssh,
     }
 
 

@@ -35,6 +35,12 @@ class Listed:
     workers: tuple[str, ...]
     #: the key by which it is known, or None
     key: HostKey | None
+    #: path of this user's private key; None: as `~/.ssh/config` says
+    key_file: str | None
+    #: the fleet's own known_hosts file where that decides; else None
+    known_hosts: str | None
+    #: the hosts in between as `ssh -J` takes them, nearest first; None: as `~/.ssh/config` says
+    jump: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +198,8 @@ def _jump(fleet: Fleet, hop: Hop) -> Hop:
 
 
 def _listed(fleet: Fleet, host: Host, door: SshDoor) -> Listed:
-    *before, end = door.route(destination(fleet, host))
+    there = destination(fleet, host)
+    *before, end = door.route(there)
     return Listed(
         host=host,
         user=end.user,
@@ -201,7 +208,15 @@ def _listed(fleet: Fleet, host: Host, door: SshDoor) -> Listed:
         through=tuple(each.name for each in before),
         workers=tuple(worker.name for worker in fleet.workers_on(host.name)),
         key=door.known_key(end),
+        key_file=fleet.ssh.key,
+        known_hosts=door.known_hosts(end),
+        jump=None if there.jumps is None else tuple(map(_as_jump, there.jumps)),
     )
+
+
+def _as_jump(hop: Hop) -> str:
+    address = f"[{hop.address}]" if ":" in hop.address else hop.address
+    return f"{hop.user}@" * bool(hop.user) + address + f":{hop.port}" * bool(hop.port)
 
 
 def _becomes_root(runner: Runner) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fleet.errors import FleetError
+from fleet.hosts.bundle import Material
 from fleet.hosts.install import Release, ask_target, install, prune
 from fleet.hosts.material import gather
 from fleet.hosts.release import build_release
@@ -75,13 +76,20 @@ def plan_hosts(
     materials = {host.name: gather(fleet, host.name, environ=environ) for host in hosts}
 
     def work(host: Host, runner: Runner) -> HostChange:
-        try:
-            release = releases.build(ask_target(runner))
-        except FleetError as error:
-            raise HostUnfit(f"host `{host.name}`: {error.message}", hint=error.hint) from error
-        return plan_host(fleet, host.name, runner, release, materials[host.name], contents=contents)
+        return plan_one(fleet, runner, materials[host.name], releases=releases, contents=contents)
 
     return on_hosts(fleet, hosts, work, sudo_password=sudo_password)
+
+
+def plan_one(
+    fleet: Fleet, runner: Runner, material: Material, *, releases: Releases, contents: bool = False
+) -> HostChange:
+    """Look at the host that ``runner`` is named after, build its release, and return what must change."""
+    try:
+        release = releases.build(ask_target(runner))
+    except FleetError as error:
+        raise HostUnfit(f"host `{runner.name}`: {error.message}", hint=error.hint) from error
+    return plan_host(fleet, runner.name, runner, release, material, contents=contents)
 
 
 def apply_hosts(
