@@ -1,5 +1,6 @@
 """Ansible as its users have it: our collection installed from the tree, and a home of its own."""
 
+import json
 import os
 import re
 import subprocess
@@ -56,8 +57,8 @@ class Ansible:
 
     def play(self, inventory: Path, playbook: str, *options: str, given: Mapping[str, object]) -> Played:
         """Run a playbook with variables ``given``."""
-        extra = [text for name, value in given.items() for text in ("-e", f"{name}={value}")]
-        done = self.run("ansible-playbook", "-i", str(inventory), *extra, *options, playbook)
+        extra = json.dumps(given, default=str)
+        done = self.run("ansible-playbook", "-i", str(inventory), "-e", extra, *options, playbook)
         output = done.stdout + done.stderr
         recap = re.findall(r"^(\S+)\s+: ok=.*changed=(\d+) .*failed=(\d+)", output, flags=re.MULTILINE)
         return Played(
