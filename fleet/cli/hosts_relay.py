@@ -9,7 +9,7 @@ import click
 
 from fleet.cli.context import Invocation, pass_invocation, say
 from fleet.cli.provision_apply import destructive_option
-from fleet.errors import FleetError
+from fleet.errors import FleetError, UsageError
 
 EXAMPLES = """\b
 This command is for programs, such as the Ansible collection that comes with fleet. See
@@ -54,6 +54,10 @@ def relay(
     from provisioning.hosts.many import Done
     from provisioning.hosts.relay import RelayRunner
 
+    if sys.stdout.isatty():
+        raise UsageError(
+            "this command speaks with programs, not with people", hint=f"run `fleet provision hosts {host}`"
+        )
     fleet, environ, started = inv.load(), inv.environ(), time.monotonic()
     (named,) = choose(fleet, (host,))
     runner = RelayRunner(named.name, requests=sys.stdout.buffer, answers=sys.stdin.buffer)

@@ -64,24 +64,32 @@ def look(host: Host) -> dict[str, list[str]]:
     return found
 
 
-def test_a_host_is_the_same_to_the_byte_whichever_way_it_was_provisioned(
-    site: Site, ansible: Ansible, lab: Lab
-) -> None:
+@pytest.fixture(scope="module")
+def by_ansible(site: Site, ansible: Ansible) -> dict[str, list[str]]:
+    """What stands on alpha once Ansible has provisioned it from nothing."""
     checked = play(ansible, site, SITE, "--check", "--diff", "--limit", "alpha")
     assert (checked.exit_code, checked.changed) == (0, {"alpha": 1}), checked.output
     assert "+concurrency = 2" in checked.output
     assert f"create unit {OLD}" in checked.output
     assert show(site.alpha, OLD, "LoadState") == "not-found"
-
     first = play(ansible, site, SITE, "--limit", "alpha", "-vvv")
     assert (first.exit_code, first.changed) == (0, {"alpha": 1}), first.output
     assert show(site.alpha, OLD) == "active"
-    by_ansible = look(site.alpha)
+    return look(site.alpha)
+
+
+def test_after_ansible_neither_way_finds_anything_to_do(
+    site: Site, ansible: Ansible, by_ansible: dict[str, list[str]]
+) -> None:
     again = play(ansible, site, SITE, "--limit", "alpha")
     assert (again.exit_code, again.changed) == (0, {"alpha": 0}), again.output
     assert "alpha: as desired" in site.provision("alpha", "--check").stdout
     assert look(site.alpha) == by_ansible
 
+
+def test_fleet_makes_the_same_host_to_the_byte_and_ansible_finds_nothing_to_do_there(
+    site: Site, ansible: Ansible, lab: Lab, by_ansible: dict[str, list[str]]
+) -> None:
     site.alpha.reset()
     lab.boot("alpha")
     site.provision("alpha", "--yes")
@@ -97,31 +105,28 @@ def test_a_host_is_the_same_to_the_byte_whichever_way_it_was_provisioned(
     assert look(site.alpha) == by_ssh
 
 
-def test_a_hand_edited_file_is_shown_by_its_lines_and_put_back(site: Site, ansible: Ansible) -> None:
-    site.alpha.console("sed", "-i", "s/concurrency = 2/concurrency = 7/", "/etc/fleet/fleet.toml")
-    checked = play(ansible, site, SITE, "--check", "--diff", "--limit", "alpha")
-    assert checked.changed == {"alpha": 1}
-    assert "-concurrency = 7" in checked.output
-    assert "concurrency = 7" in site.alpha.console("cat", "/etc/fleet/fleet.toml")
-    assert play(ansible, site, SITE, "--limit", "alpha").changed == {"alpha": 1}
-    assert "concurrency = 2" in site.alpha.console("cat", "/etc/fleet/fleet.toml")
-
-
-def test_a_new_password_is_a_change_that_shows_neither_the_old_nor_the_new(
-    site: Site, ansible: Ansible
+def test_a_hand_edited_file_is_shown_by_its_lines_and_a_new_password_by_its_name(
+    site: Site, ansible: Ansible, by_ansible: dict[str, list[str]]
 ) -> None:
+    site.alpha.console("sed", "-i", "s/concurrency = 2/concurrency = 7/", "/etc/fleet/fleet.toml")
     new = secrets.token_urlsafe(16)
     write_private(site.directory / "alpha.password", new + "\n")
     try:
         checked = play(ansible, site, SITE, "--check", "--diff", "--limit", "alpha", "-vvv")
     finally:
         write_private(site.directory / "alpha.password", site.passwords["alpha"] + "\n")
-    assert checked.changed == {"alpha": 1}
+    assert checked.changed == {"alpha": 1}, checked.output
+    assert "-concurrency = 7" in checked.output
     assert "update file /etc/fleet/credentials/host-password-alpha" in checked.output
     assert new not in checked.output
+    assert "concurrency = 7" in site.alpha.console("cat", "/etc/fleet/fleet.toml")
+    assert play(ansible, site, SITE, "--limit", "alpha").changed == {"alpha": 1}
+    assert look(site.alpha) == by_ansible
 
 
-def test_rolling_stops_at_the_host_that_does_not_get_ready(site: Site, ansible: Ansible) -> None:
+def test_rolling_stops_at_the_host_that_does_not_get_ready(
+    site: Site, ansible: Ansible, by_ansible: dict[str, list[str]]
+) -> None:
     (site.directory / "probe.py").write_text(BROKEN_PROBE)
     try:
         played = play(ansible, site, ROLLING)
