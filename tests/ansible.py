@@ -51,7 +51,7 @@ class Ansible:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=280,
             check=False,
         )
 
@@ -77,7 +77,8 @@ class Ansible:
             "ANSIBLE_LOCAL_TEMP": str(self.home / "tmp"),
             "ANSIBLE_COLLECTIONS_PATH": str(self.home / "collections"),
             # Nothing of a run stays behind for long.
-            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=10s",
+            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=30s",
+            "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_NOCOLOR": "1",
             "NO_COLOR": "1",
             **self.environ,
