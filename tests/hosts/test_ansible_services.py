@@ -141,13 +141,15 @@ def test_two_machines_become_a_cluster_with_tls_and_restart_one_after_the_other(
         assert "PRIVATE KEY" not in played.output
         return played
 
-    assert all(play("--check").changed[name] > 0 for name in NODES)
-    assert all(play("-vvv").changed[name] > 0 for name in NODES)
+    checked = play("--check")
+    assert all(checked.changed[name] > 0 for name in NODES), checked.output
+    made = play("-vvv")
+    assert all(made.changed[name] > 0 for name in NODES), made.output
     both = {f"rabbit@{name}" for name in NODES}
     assert running(first) == running(second) == both
     for host in bare_nodes:
         ssl.get_server_certificate((host.address, 5671), ca_certs=str(authority.cert), timeout=10)
-        assert "5672" not in host.console("ss", "--listening", "--tcp", "--numeric", "--no-header")
+        assert ":5672 " not in host.console("ss", "--listening", "--tcp", "--numeric", "--no-header")
         owner = host.console("stat", "--format=%U:%G %a", "/etc/rabbitmq/tls/node.key").strip()
         assert owner == "root:rabbitmq 640"
     assert play().changed == dict.fromkeys(NODES, 0)
