@@ -25,16 +25,16 @@ from fleet.routes import allows
 from fleet.worker.app import build_app
 from fleet.worker.application import FleetCelery
 from fleet.worker.context import WorkerContext
+from fleet.worker.garbage import set_aside
 from fleet.worker.guard import FAILED, INTERRUPTED, Doors, Guard
 from fleet.worker.health import WorkerHealth
 from fleet.worker.logs import ignore_advice, log_to_stderr
 from fleet.worker.notify import Notifier
+from fleet.worker.parent import end_with_parent
 from fleet.worker.preflight import WAIT_SECONDS, await_broker, look_for_queues, ready_messages
 from fleet.worker.remote import take_over_shutdown
 from fleet.worker.report import Reporter
-from fleet.worker.supervise import end_with_parent
 from fleet.worker.telemetry import Telemetry
-from fleet.worker.tracing import TaskTracer
 from fleet.worker.watchdog import LIMIT_SECONDS, Watchdog
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,8 @@ def run_worker(context: WorkerContext, options: WorkerOptions) -> int:
         log.warning("%s", warning, extra={"event": "certificate_ends"})
     await_broker(lambda: look_for_queues(context), wait_seconds=options.wait_seconds)
     if options.trace_tasks:
+        from fleet.worker.tracing import TaskTracer
+
         TaskTracer().install()
     journal, registry, health = _journal(context), new_registry(), WorkerHealth(context)
     app.telemetry = Telemetry(
@@ -149,6 +151,7 @@ def _work(
         without_mingle=True,
         without_heartbeat=True,
     )
+    set_aside()
     try:
         worker.start()
     finally:
