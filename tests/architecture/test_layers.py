@@ -107,7 +107,7 @@ DOORS = {
     "fabric": ("provisioning.hosts.ssh",),
     "paramiko": ("provisioning.hosts.ssh",),
     "invoke": ("provisioning.hosts.ssh",),
-    "prometheus_client": ("fleet.metrics", "fleet.worker.run", "fleet.beat"),
+    "prometheus_client": ("fleet.metrics",),
     "requests": (
         "fleet.mail.esp",
         "fleet.urls",
