@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from fleet.certificates import certificates
 from fleet.errors import LedgerUnreadable, OutboxUnusable, UsageError
+from fleet.ledger import Ledger
 from fleet.metrics.catalogue import CATALOGUE
 from fleet.metrics.metric import MetricType
 from fleet.metrics.registry import counter_family, gauge_family
@@ -22,6 +23,7 @@ from fleet.metrics.samples import (
 )
 from fleet.metrics.state import ScheduleState, WorkerState
 from fleet.model import Fleet, Tls
+from fleet.outbox import Outbox
 from fleet.routes import broker_queues
 
 logger = logging.getLogger(__name__)
@@ -93,12 +95,9 @@ def register_ledger(registry: CollectorRegistry, state_dir: str, *, host: str) -
     A ledger that cannot be read costs its own series only: the rules remember the last values, and
     ``fleet_ledger_readable`` tells why nothing new comes.
     """
+    ledger = Ledger.in_state_dir(state_dir)
 
     def samples() -> tuple[Sample, ...]:
-        # At a scrape, not before: what starts is not to wait for it.
-        from fleet.ledger import Ledger
-
-        ledger = Ledger.in_state_dir(state_dir)
         try:
             found = ledger_samples(newest=ledger.latest(), newest_good=ledger.latest_good(), host=host)
         except LedgerUnreadable as error:
@@ -111,12 +110,10 @@ def register_ledger(registry: CollectorRegistry, state_dir: str, *, host: str) -
 
 def register_outbox(registry: CollectorRegistry, fleet: Fleet, *, host: str) -> None:
     """Export what waits in the usual outbox of ``host``; an unreadable one costs its own series only."""
+    outbox = Outbox.in_state_dir(fleet.state_dir, fleet=fleet.name)
     queues = tuple(queue.name for queue in broker_queues(fleet))
 
     def samples() -> tuple[Sample, ...]:
-        from fleet.outbox import Outbox
-
-        outbox = Outbox.in_state_dir(fleet.state_dir, fleet=fleet.name)
         try:
             found = outbox_samples(outbox.backlog(), queues=queues, host=host)
         except OutboxUnusable as error:

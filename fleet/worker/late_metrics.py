@@ -4,8 +4,9 @@ Prometheus's client takes as long to import as a worker to connect. Who waits fo
 not wait for that, and when the first message is there, its child process is still coming up.
 """
 
+import os
 from collections.abc import Iterable
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from fleet.worker.application import FleetCelery
@@ -22,8 +23,10 @@ class LateMetrics:
     def __init__(self, app: FleetCelery, health: WorkerHealth) -> None:
         self._app = app
         self._health = health
-        self._lock = Lock()
         self._made: Exported | None = None
+        self._lock = lock = RLock()
+        # No child is forked while a scrape's thread imports: modules would be locked in it for ever.
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
     def tasks(self) -> "TaskMetrics":
         """Return what counts tasks."""

@@ -1,10 +1,14 @@
 """Does a worker begin without its metrics, and does it have them when the first message or scrape comes?"""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 
+import pytest
+
+from fleet.worker import export as worker_export
 from fleet.worker.app import build_app
 from fleet.worker.health import WorkerHealth
 from fleet.worker.late_metrics import LateMetrics
@@ -42,3 +46,24 @@ def test_the_metrics_are_made_once_whoever_asks_at_the_same_time() -> None:
     with ThreadPoolExecutor(AT_ONCE) as threads:
         asked = [threads.submit(ask) for _ in range(AT_ONCE)]
         assert len({id(each.result(timeout=30)) for each in asked}) == 1
+
+
+def test_no_child_is_forked_while_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    making, forked, export = Event(), Event(), worker_export.export
+
+    def slowly(*of: object) -> worker_export.Exported:
+        making.set()
+        assert not forked.wait(timeout=0.5)
+        return export(*of)  # type: ignore[arg-type]  # what it was called with
+
+    monkeypatch.setattr(worker_export, "export", slowly)
+    late = metrics()
+    with ThreadPoolExecutor(1) as threads:
+        scrape = threads.submit(late.tasks)
+        assert making.wait(timeout=10)
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        forked.set()
+        scrape.result(timeout=30)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
