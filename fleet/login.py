@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fleet.accounts import Slotted, account
 from fleet.errors import UsageError
-from fleet.model import Broker, Fleet
+from fleet.model import Broker, Fleet, SecretRef
 from fleet.secrets import Secret, resolve
 
 OBSERVER = "observer"
@@ -15,6 +16,7 @@ OPERATOR = "operator"
 class Login:
     """A broker user and its password."""
 
+    #: as the broker knows it
     user: str
     #: None where the broker asks for none (a Redis on loopback)
     password: Secret | None = None
@@ -26,11 +28,10 @@ def login_of(broker: Broker, user: str | None = None, *, environ: Mapping[str, s
     Raises UsageError when the fleet file has no such user, SecretMissing when its password is not there.
     """
     if user is None or user == broker.user:
-        password = resolve(broker.password, environ=environ) if broker.password else None
-        return Login(user=broker.user, password=password)
+        return _login(broker.user, broker.password, environ)
     for declared in broker.users:
         if declared.name == user:
-            return Login(user=user, password=resolve(declared.password, environ=environ))
+            return _login(user, declared.password, environ)
     known = ", ".join([broker.user, *(declared.name for declared in broker.users)])
     raise UsageError(f"the fleet file has no broker user `{user}`", hint=f"broker users: {known}")
 
@@ -45,7 +46,7 @@ def host_login(fleet: Fleet, host: str, *, sends: bool = False, environ: Mapping
     if user == fleet.broker.user or declared is None or declared.password is None:
         return login_of(fleet.broker, environ=environ)
     user = fleet.broker.host_sender(host) if sends else user
-    return Login(user=user, password=resolve(declared.password, environ=environ))
+    return _login(user, declared.password, environ)
 
 
 def observer_login(broker: Broker, *, environ: Mapping[str, str]) -> Login:
@@ -58,3 +59,10 @@ def operator_login(broker: Broker, user: str | None = None, *, environ: Mapping[
     """Return the login that deals with dead letters: ``user``, the first operator, or the main user."""
     operator = next((declared.name for declared in broker.users if declared.role == OPERATOR), None)
     return login_of(broker, user or operator, environ=environ)
+
+
+def _login(user: str, reference: SecretRef | None, environ: Mapping[str, str]) -> Login:
+    if reference is None:
+        return Login(user=user)
+    kept = Slotted.read(resolve(reference, environ=environ))
+    return Login(user=account(user, kept.slot), password=kept.secret)

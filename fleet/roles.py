@@ -57,6 +57,13 @@ class Grant:
     permission: Permission
     topic_permissions: tuple[TopicPermission, ...] = ()
 
+    def given_to(self, user: str) -> "Grant":
+        """Return the same rights for another user."""
+        return Grant(
+            permission=replace(self.permission, user=user),
+            topic_permissions=tuple(replace(topic, user=user) for topic in self.topic_permissions),
+        )
+
 
 def worker(fleet: Fleet, user: str) -> Grant:
     """Consume all of the fleet's queues, retry into them, report; declare nothing but mailboxes."""

@@ -7,6 +7,7 @@ Pure: the fleet in, records out.
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from fleet.accounts import declared_name
 from fleet.errors import UsageError
 from fleet.model import (
     BACKUP_TASK,
@@ -51,8 +52,11 @@ def dead_letter_queue_name(queue: str) -> str:
 
 
 def audit_key(user: str) -> str:
-    """Return the journal's routing key for what operator ``user`` did; no host's name begins like it."""
-    return f"@{user}"
+    """Return the journal's routing key for what operator ``user`` did, whichever password it has by now.
+
+    No host's name begins like it.
+    """
+    return f"@{declared_name(user)}"
 
 
 def broker_queue(queue: Queue, host: str | None) -> BrokerQueue:

@@ -4,7 +4,9 @@ Pure: the fleet and its passwords in, the desired state out. Provisioning alone 
 that it is there and may not declare anything themselves.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from fleet import roles
 from fleet.errors import UsageError
@@ -26,6 +28,7 @@ from provisioning.broker.passwords import Password, PasswordHash
 from provisioning.broker.permissions import names
 from provisioning.broker.resource import Arguments
 from provisioning.broker.state import State
+from provisioning.broker.tags import is_kept
 
 #: how the names of the fleet's policies begin: what else is in its vhost is somebody else's
 POLICY_PREFIX = "fleet."
@@ -50,11 +53,16 @@ CELERYS_OWN = ("^celeryev", "celery[.]pidbox$")
 
 
 def desired_state(
-    fleet: Fleet, passwords: Mapping[str, Secret | PasswordHash], *, broker_version: tuple[int, ...] = ()
+    fleet: Fleet,
+    passwords: Mapping[str, Secret | PasswordHash],
+    *,
+    broker_version: tuple[int, ...] = (),
+    accounts: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> State:
-    """Return all that the broker must hold; ``passwords`` are those of ``declared_users``, by user name.
+    """Return all that the broker must hold; ``passwords`` are by the user's name in the broker.
 
-    A user without one keeps the password that the broker has.
+    A user without one keeps the password that the broker has. ``accounts`` names the broker users that there
+    are for one of ``declared_users``, when it is not the one of that name (see ``fleet.accounts``).
 
     ``broker_version`` decides which policy keys exist; unknown means the oldest that is supported.
     Raises UsageError when two things of the fleet would share a name in the broker.
@@ -62,10 +70,14 @@ def desired_state(
     _refuse_shared_names(fleet)
     _refuse_disarming_the_provisioner(fleet)
     broker = fleet.broker
-    grants = tuple(_grants(fleet))
+    grants = tuple(
+        grant.given_to(user)
+        for grant in _grants(fleet)
+        for user in accounts.get(grant.permission.user, (grant.permission.user,))
+    )
     return State(
         vhosts=(Vhost(name=broker.vhost),),
-        users=tuple(_users(fleet, passwords)),
+        users=tuple(_users(fleet, passwords, accounts)),
         topic_permissions=tuple(topic for grant in grants for topic in grant.topic_permissions),
         permissions=tuple(grant.permission for grant in grants),
         policies=tuple(_policies(fleet, broker_version)),
@@ -91,22 +103,29 @@ def ownership_mark(fleet: Fleet) -> str:
 
 
 def mark_of(vhost: str) -> str:
-    """Return the tag that marks the users of the fleet in ``vhost``."""
-    return f"fleet:{vhost}"
+    """Return the tag that marks the users of the fleet in ``vhost``.
+
+    A name that a broker would not keep in a tag is told by its digest there.
+    """
+    named = f"fleet:{vhost}"
+    return named if is_kept(named) else f"fleet#{hashlib.sha256(vhost.encode()).hexdigest()[:32]}"
 
 
-def _users(fleet: Fleet, passwords: Mapping[str, Secret | PasswordHash]) -> Iterator[User]:
+def _users(
+    fleet: Fleet,
+    passwords: Mapping[str, Secret | PasswordHash],
+    accounts: Mapping[str, tuple[str, ...]],
+) -> Iterator[User]:
     is_open = fleet.broker.profile is Profile.OPEN
     mark = ownership_mark(fleet)
     monitors = {user.name for user in fleet.broker.users if user.role == roles.MONITOR}
     for name in declared_users(fleet):
-        secret = passwords.get(name)
         of_role = (MONITORING,) if name in monitors else ()
-        yield User(
-            name=name,
-            tags=("administrator", mark) if is_open and name == fleet.broker.user else (*of_role, mark),
-            password=Password(secret.reveal()) if isinstance(secret, Secret) else secret,
-        )
+        tags = ("administrator", mark) if is_open and name == fleet.broker.user else (*of_role, mark)
+        for user in accounts.get(name, (name,)):
+            secret = passwords.get(user)
+            password = Password(secret.reveal()) if isinstance(secret, Secret) else secret
+            yield User(name=user, tags=tags, password=password)
 
 
 def _grants(fleet: Fleet) -> Iterator[roles.Grant]:

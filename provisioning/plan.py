@@ -146,6 +146,8 @@ class Connection:
     handle: str
     #: the name that the client gave, or its host
     client: str
+    #: the client's host
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,13 @@ Pure: what the broker holds goes in, texts come out. The file is checked as any 
 from it, not from what it was made of: what is told of it is what will happen.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fleet.adopt import celery
-from fleet.adopt.file import Draft, to_supply, write_file, write_secrets
+from fleet.adopt import celery, per_host
+from fleet.adopt.draft import Draft
+from fleet.adopt.file import to_supply, write_file, write_secrets
 from fleet.adopt.hashes import read_hash, write_hash
 from fleet.adopt.queues import find_queues
 from fleet.adopt.unmanaged import Unmanaged, unmanaged
@@ -19,11 +21,10 @@ from fleet.adopt.users import (
     is_administrator,
     is_worker,
     may_do_everything,
-    users_of_hosts,
 )
 from fleet.config.parse import parse
 from fleet.errors import ConfigError, UsageError
-from fleet.model import Fleet
+from fleet.model import Fleet, Profile
 from fleet.routes import TASK_EXCHANGE
 from fleet.topology import desired_state
 from provisioning.broker.passwords import PasswordHash
@@ -79,7 +80,7 @@ def adopt(state: State, version: tuple[int, ...], wish: Wish) -> Adoption:
     """
     is_fleet = _recognize(state, wish)
     draft = _draft(state, version, wish) if is_fleet else _celery_draft(state, wish)
-    hashes = _hashes(state, (draft.user, *(user.name for user in draft.users)))
+    hashes = _hashes(state, draft)
     draft = replace(draft, hashed=frozenset(hashes))
     fleet = _parse(write_file(draft), wish)
     desired = desired_state(fleet, hashes, broker_version=version)
@@ -127,21 +128,30 @@ def _draft(state: State, version: tuple[int, ...], wish: Wish) -> Draft:
     draft = replace(draft, queues=queues)
     fleet = _parse(write_file(draft), wish)
     people = candidates(state, wish.vhost, provisioner=wish.management_user)
-    _refuse_per_host(users_of_hosts(people, hosts), wish)
-    user, is_open = _main_user(fleet, state, people, wish)
-    others = (find_role(fleet, state, name) for name in people if name != user)
-    return replace(draft, user=user, is_open=is_open, users=tuple(found for found in others if found))
+    owner = per_host.find_owner(state, wish.vhost, people=people, hosts=draft.hosts)
+    # A fleet that has left the profile may have left its hosts' users behind.
+    if owner is not None and not (is_worker(fleet, state, owner) or _is_open(fleet, state, owner)):
+        draft = _per_host_draft(state, draft, wish, owner)
+        fleet = _parse(write_file(draft), wish)
+    else:
+        user, profile = _main_user(fleet, state, people, wish)
+        draft = replace(draft, user=user, profile=profile)
+    taken = {user for account in draft.accounts() for user in account.users}
+    others = (find_role(fleet, state, name) for name in people if name not in taken)
+    return replace(draft, users=tuple(found for found in others if found))
 
 
-def _refuse_per_host(users: Sequence[str], wish: Wish) -> None:
-    if users:
+def _per_host_draft(state: State, draft: Draft, wish: Wish, owner: str) -> Draft:
+    if wish.user not in (None, owner):
         raise UsageError(
-            f'vhost `{wish.vhost}` is that of a fleet with `profile = "per-host"`, whose hosts have users of'
-            f" their own (`{users[0]}`, `{users[0]}_send`): a fleet file keeps no hash of a host's password,"
-            " so it cannot be adopted without changing them",
-            hint="write the fleet file by hand with that profile and `host_password`: `fleet init`, then"
-            " `fleet provision broker --check` until it shows no change",
+            f"the hosts of vhost `{wish.vhost}` have users of their own, and those are of the fleet of user"
+            f" `{owner}`, not of `{wish.user}`",
+            hint=f"leave out --user, or write --user {shlex.quote(owner)}",
         )
+    found = per_host.find_served(
+        state, wish.vhost, owner, queues=draft.queues, hosts=draft.hosts, idle=wish.hosts
+    )
+    return replace(draft, user=owner, profile=Profile.PER_HOST, hosts=found.hosts, queues=found.queues)
 
 
 def _celery_draft(state: State, wish: Wish) -> Draft:
@@ -156,7 +166,7 @@ def _celery_draft(state: State, wish: Wish) -> Draft:
     return replace(
         draft,
         # Whoever works there goes on working: fewer rights would stop plain Celery's workers.
-        is_open=may_do_everything(fleet, state, draft.user),
+        profile=Profile.OPEN if may_do_everything(fleet, state, draft.user) else Profile.LEAST_PRIVILEGE,
         suggested=celery.plain_queues(state, wish.vhost),
     )
 
@@ -181,29 +191,37 @@ def _base(wish: Wish, *, user: str, hosts: tuple[str, ...]) -> Draft:
     )
 
 
-def _main_user(fleet: Fleet, state: State, people: Sequence[str], wish: Wish) -> tuple[str, bool]:
+def _is_open(fleet: Fleet, state: State, user: str) -> bool:
+    return may_do_everything(fleet, state, user) and is_administrator(state, user)
+
+
+def _main_user(fleet: Fleet, state: State, people: Sequence[str], wish: Wish) -> tuple[str, Profile]:
     """Return the fleet's own user, and whether it may do everything."""
-    open_ones = [
-        name for name in people if may_do_everything(fleet, state, name) and is_administrator(state, name)
-    ]
+    open_ones = [name for name in people if _is_open(fleet, state, name)]
     if wish.user is not None:
-        return wish.user, wish.user in open_ones
+        return wish.user, Profile.OPEN if wish.user in open_ones else Profile.LEAST_PRIVILEGE
     workers = [name for name in people if is_worker(fleet, state, name)]
-    if workers or open_ones:
-        return (workers or open_ones)[0], not workers
+    if workers:
+        return workers[0], Profile.LEAST_PRIVILEGE
+    if open_ones:
+        return open_ones[0], Profile.OPEN
     raise UsageError(
         f"none in vhost `{wish.vhost}` has a worker's rights, so the broker does not tell the fleet's user",
         hint=f"name it with --user; there are: {', '.join(people) or 'none'}",
     )
 
 
-def _hashes(state: State, users: Sequence[str]) -> Mapping[str, PasswordHash]:
+def _hashes(state: State, draft: Draft) -> Mapping[str, PasswordHash]:
+    """Return the hashes that the broker keeps, by user; of a host's two users, both or none."""
     stored = {user.name: user.password for user in state.users}
-    found = ((name, stored.get(name)) for name in users)
+    found: dict[str, PasswordHash] = {}
+    for account in draft.accounts():
+        kept = {user: stored.get(user) for user in account.users}
+        hashes = {user: each for user, each in kept.items() if isinstance(each, PasswordHash)}
+        if len(hashes) == len(kept):
+            found |= hashes
     # The definitions may be a file that somebody else wrote, and a shell reads what is made of them.
-    return {
-        name: read_hash(write_hash(kept), user=name) for name, kept in found if isinstance(kept, PasswordHash)
-    }
+    return {name: read_hash(write_hash(kept), user=name) for name, kept in found.items()}
 
 
 def _parse(text: str, wish: Wish) -> Fleet:

@@ -1,21 +1,22 @@
 """How is the fleet file written that a broker shows, with what the broker cannot tell as comments?"""
 
 import json
-import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator, Mapping
 
+from fleet.adopt.draft import ADMIN_VARIABLE, Account, Draft
 from fleet.adopt.queues import FoundQueue
-from fleet.adopt.users import FoundUser
+from fleet.adopt.workers import workers
+from fleet.model import Profile
 from fleet.routes import default_tasks
 from provisioning.render import printable
 
-#: where the passwords are looked for that the broker cannot tell
-MAIN_VARIABLE = "FLEET_BROKER_PASSWORD"
-ADMIN_VARIABLE = "FLEET_ADMIN_PASSWORD"
-SHARED_WORKER = "shared"
+_PROFILES = {
+    Profile.OPEN: 'profile = "open"                # its user may do everything, as it may now\n',
+    Profile.PER_HOST: 'profile = "per-host"            # each host has users of its own, see [hosts]\n',
+}
+#: of a host that has two users, the second is the one that sends
+_HASH_KEYS = ("password_hash", "sender_password_hash")
 _HEAD = """\
 # Written by `fleet provision adopt` from what the broker {source} holds.
 #
@@ -30,43 +31,6 @@ timezone = "UTC"
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """Everything that goes into the file."""
-
-    #: what was looked at, for the head of the file
-    source: str
-    #: name of the file with the hashes
-    secrets: str
-    #: AMQP addresses
-    nodes: Sequence[str]
-    vhost: str
-    user: str
-    is_open: bool = False
-    management_url: str | None = None
-    management_user: str | None = None
-    management_ca: str | None = None
-    rabbitmqctl: Sequence[str] = ()
-    #: names of users that have a hash
-    hashed: frozenset[str] = frozenset()
-    users: Sequence[FoundUser] = ()
-    hosts: Sequence[str] = ()
-    queues: Sequence[FoundQueue] = ()
-    #: lines about what the file leaves alone
-    notes: Sequence[str] = ()
-    #: what plain Celery has, as queues that may be declared
-    suggested: Sequence[str] = ()
-
-    def variable(self, user: str) -> str:
-        """Return the environment variable of a user's password."""
-        return MAIN_VARIABLE if user == self.user else _variables(self.users).get(user, MAIN_VARIABLE)
-
-
-def hash_variable(password_variable: str) -> str:
-    """Return the environment variable of a password's hash."""
-    return f"{password_variable}_HASH"
-
-
 def write_file(draft: Draft) -> str:
     """Return the text of the fleet file."""
     return "".join(_parts(draft))
@@ -74,9 +38,10 @@ def write_file(draft: Draft) -> str:
 
 def write_secrets(draft: Draft, hashes: Mapping[str, str]) -> str:
     """Return the text of the file with the hashes, which a shell and systemd's ``EnvironmentFile=`` read."""
+    kept = (row for account in draft.accounts() for row in account.hash_variables() if row[0] in hashes)
     lines = [
         "# Hashes of the broker's passwords, as secret as the passwords. `set -a; . ./THIS_FILE; set +a`",
-        *(f"{hash_variable(draft.variable(user))}={shlex.quote(value)}" for user, value in hashes.items()),
+        *(f"{variable}={shlex.quote(hashes[user])}" for user, variable in kept),
         "# To be supplied: the passwords themselves, for workers, senders and provisioning.",
         *(f"#{name}=" for name in to_supply(draft)),
     ]
@@ -85,7 +50,7 @@ def write_secrets(draft: Draft, hashes: Mapping[str, str]) -> str:
 
 def to_supply(draft: Draft) -> tuple[str, ...]:
     """Return the environment variables of the passwords that somebody has to supply."""
-    names = [draft.variable(user) for user in (draft.user, *(user.name for user in draft.users))]
+    names = [account.variable for account in draft.accounts()]
     return (*names, ADMIN_VARIABLE) if draft.management_url else tuple(names)
 
 
@@ -98,14 +63,17 @@ def _parts(draft: Draft) -> Iterator[str]:
     yield _HEAD.format(source=printable(draft.source), secrets=printable(draft.secrets))
     yield from _broker(draft)
     yield "\n# --- Hosts -------\n"
-    for host in draft.hosts:
-        yield f'[hosts.{quoted(host)}]\n# address = "…"   # where it is reached; its name when left out\n'
+    yield from _hosts(draft)
     if draft.queues:
         yield "\n# --- Queues ------\n"
         for queue in draft.queues:
             yield from _queue(queue)
         yield "\n# --- Workers -----\n"
-        yield from _workers(draft.queues)
+        for worker in workers(draft.queues):
+            yield f"\n[workers.{worker.name}]\n"
+            if worker.hosts is not None:
+                yield f"hosts = {_list(worker.hosts)}\n"
+            yield f"queues = {_list(worker.queues)}\n"
     if draft.suggested:
         yield "\n# --- Queues of plain Celery, which stay as they are. To move their tasks here: ---\n"
         for name in map(printable, draft.suggested):
@@ -122,9 +90,9 @@ def _broker(draft: Draft) -> Iterator[str]:
     else:
         yield f"nodes = {_list(draft.nodes)}\n"
     yield f"vhost = {quoted(draft.vhost)}\nuser = {quoted(draft.user)}\n"
-    yield from _passwords(draft, draft.user)
-    if draft.is_open:
-        yield 'profile = "open"                # its user may do everything, as it may now\n'
+    own, *_ = draft.accounts()
+    yield from _passwords(draft, own)
+    yield _PROFILES.get(draft.profile, "")
     if draft.rabbitmqctl:
         yield f"rabbitmqctl = {_list(draft.rabbitmqctl)}\n"
     if draft.management_url:
@@ -132,18 +100,26 @@ def _broker(draft: Draft) -> Iterator[str]:
         yield f'user = {quoted(draft.management_user or "")}\npassword = "env:{ADMIN_VARIABLE}"\n'
         if draft.management_ca:
             yield f"ca = {quoted(draft.management_ca)}\n"
-    for user in draft.users:
+    for user, account in zip(draft.users, draft.accounts_of_users(), strict=True):
         yield f"\n[broker.users.{user.name}]\nrole = {quoted(user.role)}\n"
-        yield from _passwords(draft, user.name)
+        yield from _passwords(draft, account)
         if user.queues:
             yield f"queues = {_list(user.queues)}\n"
 
 
-def _passwords(draft: Draft, user: str) -> Iterator[str]:
-    variable = draft.variable(user)
-    yield f'password = "env:{variable}"\n'
-    if user in draft.hashed:
-        yield f'password_hash = "env:{hash_variable(variable)}"\n'
+def _hosts(draft: Draft) -> Iterator[str]:
+    accounts = draft.accounts_of_hosts()
+    for index, host in enumerate(draft.hosts):
+        yield f'[hosts.{quoted(host)}]\n# address = "…"   # where it is reached; its name when left out\n'
+        if accounts:
+            yield from _passwords(draft, accounts[index])
+
+
+def _passwords(draft: Draft, account: Account) -> Iterator[str]:
+    yield f'password = "env:{account.variable}"\n'
+    for key, (user, variable) in zip(_HASH_KEYS, account.hash_variables(), strict=False):
+        if user in draft.hashed:
+            yield f'{key} = "env:{variable}"\n'
 
 
 def _queue(queue: FoundQueue) -> Iterator[str]:
@@ -159,30 +135,6 @@ def _queue(queue: FoundQueue) -> Iterator[str]:
         "max_dead_letters": queue.max_dead_letters,
     }
     yield from (f"{key} = {value}\n" for key, value in limits.items() if value is not None)
-
-
-def _workers(queues: Sequence[FoundQueue]) -> Iterator[str]:
-    """Yield a worker for each queue that is long or some hosts' own, and one for all the others."""
-    shared = [queue.name for queue in queues if not queue.long and queue.hosts is None]
-    taken = {SHARED_WORKER} if shared else set()
-    for queue in queues:
-        if queue.name in shared:
-            continue
-        name = f"{queue.name[:56]}-queue" if queue.name in taken else queue.name
-        hosts = list(queue.hosts) if queue.hosts is not None else ["*"]
-        yield f"\n[workers.{name}]\nhosts = {_list(hosts)}\nqueues = {_list([queue.name])}\n"
-    if shared:
-        yield f"\n[workers.{SHARED_WORKER}]\nqueues = {_list(shared)}\n"
-
-
-def _variables(users: Iterable[FoundUser]) -> Mapping[str, str]:
-    """Return an environment variable for each user's password; no two share one."""
-    found: dict[str, str] = {}
-    for user in users:
-        name = f"FLEET_USER_{re.sub('[^A-Z0-9]', '_', user.name.upper())}_PASSWORD"
-        taken = sum(1 for other in found.values() if re.sub("_[0-9]+$", "", other) == name)
-        found[user.name] = f"{name}_{taken + 1}" if taken else name
-    return MappingProxyType(found)
 
 
 def _list(texts: Iterable[str]) -> str:

@@ -32,6 +32,8 @@ class FoundQueue:
     delivery_limit: int | None
     max_length: int | None
     max_dead_letters: int | None
+    #: the hosts whose workers serve it; None where any may
+    served_by: tuple[str, ...] | None = None
 
 
 def find_queues(state: State, vhost: str, version: tuple[int, ...]) -> tuple[FoundQueue, ...]:
@@ -67,6 +69,7 @@ def _queue(
         delivery_limit=_number(own, "delivery-limit"),
         max_length=_number(own, "max-length"),
         max_dead_letters=_number(dead, "max-length"),
+        served_by=alone,
     )
 
 

@@ -4,7 +4,7 @@ A role is recognised by its rights: they are what provisioning would give to it,
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fleet import roles
@@ -31,12 +31,12 @@ class FoundUser:
 
 def find_hosts(state: State, vhost: str) -> tuple[str, ...]:
     """Return the hosts whose workers may write to the journal; each signs with its name."""
-    found: dict[str, None] = {}
+    found: set[str] = set()
     for row in state.topic_permissions:
         if row.vhost == vhost and row.exchange == JOURNAL_EXCHANGE:
             # An operator signs with "@" and the user's name.
-            found.update(dict.fromkeys(n for n in listed(row.write) or () if not n.startswith("@")))
-    return tuple(found)
+            found.update(name for name in listed(row.write) or () if not name.startswith("@"))
+    return tuple(sorted(found))
 
 
 def candidates(state: State, vhost: str, *, provisioner: str | None) -> tuple[str, ...]:
@@ -44,15 +44,6 @@ def candidates(state: State, vhost: str, *, provisioner: str | None) -> tuple[st
     marks = {user.name: mark_of(vhost) in user.tags for user in state.users}
     names = {row.user for row in state.permissions if row.vhost == vhost} & marks.keys()
     return tuple(sorted(names - {DEFAULT_USER, provisioner}, key=lambda name: (not marks[name], name)))
-
-
-def users_of_hosts(people: Collection[str], hosts: Collection[str]) -> tuple[str, ...]:
-    """Return the users that consume for one host each (profile ``per-host``): they come in pairs."""
-    return tuple(
-        name
-        for name in people
-        if f"{name}_send" in people and any(name.endswith(f"-{host}") for host in hosts)
-    )
 
 
 def is_worker(fleet: Fleet, state: State, user: str) -> bool:

@@ -14,7 +14,7 @@ from fleet.certificates import certificate_warnings
 from fleet.errors import BrokerUnreachable, UsageError
 from fleet.login import login_of
 from fleet.metrics.collectors import register_certificates, register_declared, register_schedule
-from fleet.metrics.registry import new_registry
+from fleet.metrics.registry import exposition, new_registry
 from fleet.metrics.server import MetricsServer
 from fleet.model import Fleet
 from fleet.publish import Publisher
@@ -116,4 +116,5 @@ def _metrics_server(fleet: Fleet, scheduler: Scheduler, options: BeatOptions) ->
     register_schedule(registry, scheduler.snapshot)
     register_declared(registry, fleet)
     register_certificates(registry, fleet.broker.tls)
-    return MetricsServer(registry, BeatHealth(scheduler), options.metrics_address, options.metrics_port)
+    health = BeatHealth(scheduler)
+    return MetricsServer(exposition(registry), health, options.metrics_address, options.metrics_port)

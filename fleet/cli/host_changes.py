@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
@@ -47,6 +48,12 @@ class Prepared:
     started: float
     with_diff: bool
     as_json: bool
+    #: what goes on from where it stopped
+    command: str = "fleet provision hosts"
+    #: said when there is nothing to do
+    idle: str = "no changes: the hosts are as desired"
+    #: a host with changes pending is
+    pending: str = "not as the fleet file wants them"
 
     @property
     def changes(self) -> "dict[str, HostChange]":
@@ -59,16 +66,47 @@ class Prepared:
         if not yes:
             ask(f"change {count} of {len(self.planned)} hosts?", pending=f"{count} hosts would change")
 
-    def finish(self, reports: "Sequence[Done[Report]]" = (), *, not_begun: Sequence[str] = ()) -> None:
-        """Answer for a program, and raise what the command ends with."""
-        by_name = {each.name: each for each in reports}
+    def finish(
+        self,
+        reports: "Sequence[Done[Report]]" = (),
+        *,
+        not_begun: Sequence[str] = (),
+        besides: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
+    ) -> None:
+        """Answer for a program (``besides``: more of a host), and raise what the command ends with."""
         if self.as_json:
-            emit_json(
-                [_record(each, by_name.get(each.name), with_diff=self.with_diff) for each in self.planned]
-            )
+            emit_json([{**each, **besides.get(str(each["host"]), {})} for each in self.records(reports)])
         if not_begun:
             say(f"not begun: {', '.join(not_begun)}")
-        _raise_unless_good(self.planned, by_name)
+        self.conclude(reports)
+
+    def records(self, reports: "Sequence[Done[Report]]" = ()) -> list[dict[str, object]]:
+        """Return what was planned for each host and what became of it, for a program."""
+        by_name = {each.name: each for each in reports}
+        return [record(each, by_name.get(each.name), with_diff=self.with_diff) for each in self.planned]
+
+    def conclude(self, done: "Sequence[Done[Report]]" = ()) -> None:
+        """Raise what the command ends with."""
+        from fleet.ops.hosts import is_unreached
+
+        reports = {each.name: each for each in done}
+
+        errors = [each.error for each in self.planned]
+        end_with([error is not None for error in errors], [is_unreached(error) for error in errors])
+        failed = [name for name, each in reports.items() if each.value is None or not each.value.converged]
+        if failed:
+            did = len(failed) < len(reports) or any(_did(reports[name]) for name in failed)
+            raise (PartlyDone if did else FleetError)(
+                f"not as desired: {', '.join(failed)}",
+                hint=f"see the reason above; `{self.command}` goes on from where it stopped",
+            )
+        if self.changes and not reports:
+            raise ProblemsFound(
+                f"{len(self.changes)} of {len(self.planned)} hosts are {self.pending}",
+                hint=f"run `{self.command}` to change them",
+            )
+        if not self.changes:
+            say(self.idle)
 
 
 def prepare(
@@ -100,6 +138,41 @@ def prepare(
     )
 
 
+def carry_out(
+    looked: Prepared,
+    environ: Mapping[str, str],
+    *,
+    reason: str,
+    check: bool,
+    yes: bool,
+    allow_destructive: bool = False,
+) -> None:
+    """Ask if need be, change the hosts side by side, and report; with ``check`` report only."""
+    if check or not looked.changes:
+        looked.finish()
+        return
+    looked.confirm(yes=yes)
+    looked.finish(apply_all(looked, environ, reason=reason, allow_destructive=allow_destructive))
+
+
+def apply_all(
+    looked: Prepared, environ: Mapping[str, str], *, reason: str, allow_destructive: bool = False
+) -> "Sequence[Done[Report]]":
+    """Change the hosts side by side, tell how it goes, and return how it went."""
+    from fleet.ops.provision_hosts import apply_hosts, this_operator
+    from fleet.ops.witness import witness
+
+    return apply_hosts(
+        looked.fleet,
+        looked.changes,
+        by=this_operator(environ, reason=reason),
+        witness=witness(looked.fleet, environ),
+        allow_destructive=allow_destructive,
+        sudo_password=looked.sudo_password,
+        on_done=teller(looked.started),
+    )
+
+
 def show(planned: "Sequence[Done[HostChange]]", *, with_diff: bool, to_stderr: bool) -> None:
     """Print the plan of each host for an operator, and why there is none."""
     from provisioning.hosts import render
@@ -119,11 +192,12 @@ def _say_error(host: str, error: "ProvisioningError") -> None:
 def _besides(change: "HostChange") -> list[str]:
     """Return what happens on a host besides changes of single objects."""
     lines = []
-    if not change.is_installed:
-        size = change.release.archive.stat().st_size / 1e6
-        lines.append(f"  + release {change.release.name} for {change.release.target.name}, {size:.1f} MB")
+    if change.install is not None:
+        size = change.install.archive.stat().st_size / 1e6
+        lines.append(f"  + release {change.release} for {change.install.target.name}, {size:.1f} MB")
     lines += [f"  - {unit} ends when the new instance is ready" for unit in change.ends]
     lines += [f"  {unit} is still ending" for unit in change.ending]
+    lines += [f"  {note}" for note in change.notes]
     return lines
 
 
@@ -145,38 +219,14 @@ def teller(started: float) -> "Callable[[Done[Report]], None]":
     return tell
 
 
-def _raise_unless_good(planned: "Sequence[Done[HostChange]]", reports: "Mapping[str, Done[Report]]") -> None:
-    from fleet.ops.hosts import is_unreached
-
-    end_with([each.error is not None for each in planned], [is_unreached(each.error) for each in planned])
-    failed = [name for name, each in reports.items() if each.value is None or not each.value.converged]
-    if failed:
-        kind = (
-            PartlyDone
-            if len(failed) < len(reports) or any(_did(reports[name]) for name in failed)
-            else FleetError
-        )
-        raise kind(
-            f"not as desired: {', '.join(failed)}",
-            hint="see the reason above; `fleet provision hosts` goes on from where it stopped",
-        )
-    pending = [each.name for each in planned if each.value and not each.value.is_empty]
-    if pending and not reports:
-        raise ProblemsFound(
-            f"{len(pending)} of {len(planned)} hosts are not as the fleet file wants them",
-            hint="run `fleet provision hosts` to change them",
-        )
-    if not pending:
-        say("no changes: the hosts are as desired")
-
-
 def _did(done: "Done[Report]") -> bool:
     return done.value is not None and bool(done.value.done)
 
 
-def _record(
+def record(
     planned: "Done[HostChange]", report: "Done[Report] | None", *, with_diff: bool
 ) -> dict[str, object]:
+    """Return what was planned for a host, and became of it; docs/reference/host-plan-json.md has the form."""
     from provisioning.hosts import render
 
     change, error = planned.value, planned.error or (report.error if report else None)
@@ -185,9 +235,10 @@ def _record(
         found |= {
             **render.record(change.begin, with_diff=with_diff),
             "changed": not change.is_empty,
-            "release": {"name": change.release.name, "installed": change.is_installed},
+            "release": {"name": change.release, "installed": change.install is None},
             "ends": list(change.ends),
             "ending": list(change.ending),
+            "notes": list(change.notes),
         }
     if report is not None and report.value is not None:
         found["report"] = render.report_record(planned.name, report.value)

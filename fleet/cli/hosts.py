@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from fleet.cli.context import Invocation, emit_json, emit_table, json_option, pass_invocation, say
+from fleet.cli.hosts_relay import relay
+from fleet.cli.hosts_revoke import revoke
 from fleet.cli.hosts_trust import trust
 from fleet.errors import FleetError, HostsUnreachable, PartlyDone, ProblemsFound, UsageError
 
 if TYPE_CHECKING:
+    from fleet.hosts.drained import Drained
     from fleet.ops.hosts import Checked, Listed
     from provisioning.hosts.facts import Facts
     from provisioning.hosts.many import Done
@@ -27,21 +30,38 @@ def hosts() -> None:
 
 
 hosts.add_command(trust)
+hosts.add_command(revoke)
+hosts.add_command(relay)
 
 
 @hosts.command("list")
+@click.option("--state", is_flag=True, show_envvar=True, help="Ask each host whether it is drained.")
 @json_option
 @pass_invocation
-def list_(inv: Invocation, *, as_json: bool) -> None:
-    """List the hosts of the fleet file, how they are reached and by which key; none of them is asked."""
-    from fleet.ops.hosts import list_hosts
+def list_(inv: Invocation, *, state: bool, as_json: bool) -> None:
+    """List the hosts of the fleet file, how they are reached and by which key.
 
-    listed = list_hosts(inv.load())
+    None of them is asked, but with --state. Exit code 0, whatever they say.
+    """
+    from fleet.ops.hosts import list_hosts, see_drained
+
+    fleet = inv.load()
+    listed = list_hosts(fleet)
+    states = {each.name: _state(each) for each in see_drained(fleet, fleet.hosts)} if state else {}
     if as_json:
-        emit_json([_listed_record(each) for each in listed])
+        emit_json([{**_listed_record(each), **states.get(each.host.name, {})} for each in listed])
         return
-    columns = ("HOST", "REACHED AS", "THROUGH", "KNOWN BY", "LABELS", "WORKERS")
-    emit_table(columns, (_listed_row(each) for each in listed))
+    columns = (
+        "HOST",
+        "REACHED AS",
+        "THROUGH",
+        "KNOWN BY",
+        "LABELS",
+        "WORKERS",
+        *(("STATE",) if state else ()),
+    )
+    told = {name: (each["drained"] or each["state_error"] or "works",) for name, each in states.items()}
+    emit_table(columns, ((*_listed_row(each), *told.get(each.host.name, ())) for each in listed))
 
 
 @hosts.command(
@@ -152,8 +172,19 @@ def _listed_row(listed: "Listed") -> tuple[str, ...]:
     )
 
 
+def _state(done: "Done[Drained | None]") -> dict[str, str | None]:
+    error = done.error.message if done.error else None
+    return {"drained": done.value.told if done.value else None, "state_error": error}
+
+
 def _listed_record(listed: "Listed") -> dict[str, object]:
     key = {"type": listed.key.type, "fingerprint": listed.key.fingerprint} if listed.key else None
+    ssh = {
+        "address": listed.host.address,
+        "key_file": listed.key_file,
+        "known_hosts": listed.known_hosts,
+        "jump": None if listed.jump is None else list(listed.jump),
+    }
     return {
         "host": listed.host.name,
         "address": listed.address,
@@ -163,6 +194,7 @@ def _listed_record(listed: "Listed") -> dict[str, object]:
         "labels": list(listed.host.labels),
         "workers": list(listed.workers),
         "key": key,
+        "ssh": ssh,
     }
 
 

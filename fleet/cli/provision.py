@@ -7,6 +7,7 @@ import click
 
 from fleet.cli.adopt import adopt
 from fleet.cli.context import Invocation, emit_json, json_option, pass_invocation, say
+from fleet.cli.provision_all import provision
 from fleet.cli.provision_apply import carry_out, close_option, destructive_option, record, show, yes_option
 from fleet.cli.provision_hosts import hosts
 from fleet.cli.provision_plan import apply, write_plan
@@ -29,11 +30,6 @@ examples:
   fleet provision broker --yes --json              for scripts: never asks
   fleet provision broker --door rabbitmqctl
 """
-
-
-@click.group(epilog="Start with `fleet provision broker --check`.")
-def provision() -> None:
-    """Make the broker and the hosts match the fleet file."""
 
 
 provision.add_command(apply)

@@ -76,10 +76,15 @@ def carry_out(
     report = apply_plan(planned, allow_destructive=allow_destructive, close_connections=close_connections)
     if as_json:
         emit_json({**record(planned), "report": render.report_record(report)})
+    tell(report, started=started)
+    raise_unless_converged(report)
+
+
+def tell(report: Report, *, started: float) -> None:
+    """Tell an operator what became of a plan; ``started`` is by the monotonic clock."""
     if told := render.report_text(report):
         say(told)
     say(render.outcome(report, seconds=time.monotonic() - started))
-    _raise_unless_converged(report)
 
 
 def ask(question: str, *, pending: str) -> None:
@@ -93,7 +98,8 @@ def ask(question: str, *, pending: str) -> None:
         raise FleetError("not confirmed; nothing was changed")
 
 
-def _raise_unless_converged(report: Report) -> None:
+def raise_unless_converged(report: Report) -> None:
+    """Raise PartlyDone or FleetError when the broker is not as desired."""
     if report.converged:
         return
     hint = "see the reason above; `fleet provision broker` goes on from where it stopped"

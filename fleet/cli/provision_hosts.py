@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from fleet.cli.context import Invocation, json_option, pass_invocation
-from fleet.cli.host_changes import prepare, sudo_option, teller, wheel_option
+from fleet.cli.host_changes import carry_out, prepare, sudo_option, wheel_option
 from fleet.cli.provision_apply import destructive_option, yes_option
 
 EXAMPLES = """\b
@@ -46,21 +46,7 @@ def hosts(
     background and for as long as its tasks need. Exit code 0: as desired. 4: changes are pending (--check).
     3: some hosts failed or could not be reached. 5: none could.
     """
-    from fleet.ops.provision_hosts import apply_hosts, this_operator
-
     looked = prepare(
         inv, host, wheels=wheels, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json
     )
-    if check or not looked.changes:
-        looked.finish()
-        return
-    looked.confirm(yes=yes)
-    reports = apply_hosts(
-        looked.fleet,
-        looked.changes,
-        by=this_operator(inv.environ()),
-        allow_destructive=allow_destructive,
-        sudo_password=looked.sudo_password,
-        on_done=teller(looked.started),
-    )
-    looked.finish(reports)
+    carry_out(looked, inv.environ(), reason="", check=check, yes=yes, allow_destructive=allow_destructive)

@@ -24,6 +24,25 @@ class _Batch(click.ParamType[BatchSize]):
             self.fail(str(error), param, ctx)
 
 
+canary_option = click.option(
+    "--canary",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    show_envvar=True,
+    metavar="N",
+    help="So many hosts first, one after the other.",
+)
+batch_option = click.option(
+    "--batch",
+    type=_Batch(),
+    default="25%",
+    show_default=True,
+    show_envvar=True,
+    help="So many of the others at a time, or such a share of all.",
+)
+
+
 @click.command(
     epilog="""\b
 examples:
@@ -35,23 +54,8 @@ examples:
 @click.argument("host", nargs=-1)
 @click.option("--check", is_flag=True, show_envvar=True, help="Show what would change, and change nothing.")
 @click.option("--diff", is_flag=True, show_envvar=True, help="Show the changed lines of files; no secrets.")
-@click.option(
-    "--canary",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    show_envvar=True,
-    metavar="N",
-    help="So many hosts first, one after the other.",
-)
-@click.option(
-    "--batch",
-    type=_Batch(),
-    default="25%",
-    show_default=True,
-    show_envvar=True,
-    help="So many of the others at a time, or such a share of all.",
-)
+@canary_option
+@batch_option
 @wheel_option
 @yes_option
 @destructive_option
@@ -82,31 +86,41 @@ def rollout(
     looked = prepare(
         inv, host, wheels=wheels, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json
     )
-    order = batches(tuple(looked.changes), canary=canary, size=batch)
-    if order:
-        say("in this order: " + ", then ".join(" and ".join(names) for names in order))
+    order = in_order(looked, canary=canary, batch=batch)
     if check or not order or any(each.error for each in looked.planned):
         looked.finish(not_begun=() if check else tuple(looked.changes))
         return
     looked.confirm(yes=yes)
-    _roll(looked, order, inv.environ(), allow_destructive=allow_destructive)
+    roll(looked, order, inv.environ(), reason="rollout", allow_destructive=allow_destructive)
 
 
-def _roll(
+def in_order(looked: Prepared, *, canary: int, batch: BatchSize) -> tuple[tuple[str, ...], ...]:
+    """Return the batches in which hosts are changed, and tell them."""
+    order = batches(tuple(looked.changes), canary=canary, size=batch)
+    if order:
+        say("in this order: " + ", then ".join(" and ".join(names) for names in order))
+    return order
+
+
+def roll(
     looked: Prepared,
     order: Sequence[Sequence[str]],
     environ: Mapping[str, str],
     *,
-    allow_destructive: bool,
+    reason: str,
+    allow_destructive: bool = False,
 ) -> None:
+    """Change one batch of hosts after the other, and tell how it went."""
     from fleet.ops.provision_hosts import this_operator
     from fleet.ops.rollout import roll_out
+    from fleet.ops.witness import witness
 
     rolled = roll_out(
         looked.fleet,
         looked.changes,
         order,
-        by=this_operator(environ, reason="rollout"),
+        by=this_operator(environ, reason=reason),
+        witness=witness(looked.fleet, environ),
         allow_destructive=allow_destructive,
         sudo_password=looked.sudo_password,
         on_batch=lambda names: say(f"now {', '.join(names)}"),

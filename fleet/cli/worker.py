@@ -98,6 +98,10 @@ def worker(
     Then, or at a second signal, or at SIGQUIT, what runs is stopped and delivered again; one signal more ends
     it at once. A broker that goes away later is waited for without a limit.
     """
+    from fleet.worker.garbage import rest
+
+    if name:
+        rest()
     load = invocation.load_meanwhile() if name else invocation.load
     from fleet.worker.notify import of_this_process
     from fleet.worker.run import WorkerOptions, run_worker

@@ -81,6 +81,10 @@ def _host(name: str, table: HostTable, file: FleetFile, secrets: Secrets) -> Hos
         address=table.address or name,
         labels=tuple(table.labels),
         password=secrets.optional(password, path),
+        password_hash=secrets.optional(table.password_hash, ("hosts", name, "password_hash")),
+        sender_password_hash=secrets.optional(
+            table.sender_password_hash, ("hosts", name, "sender_password_hash")
+        ),
         ssh_user=table.ssh_user,
         ssh_port=table.ssh_port,
         jump=table.jump,

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 from fleet.doctor.facts import Facts
 from fleet.doctor.finding import Check, Verdict, fail, ok, unknown, warn
-from fleet.doctor.policies import exists, leads_to, setting
+from fleet.doctor.policies import exists, setting
 from fleet.routes import broker_queues
 from provisioning.broker.objects import Queue
+from provisioning.broker.routing import Router
 from provisioning.broker.state import State
 
 _PROVISION = "run `fleet provision broker --check` to see what is missing"
@@ -22,7 +23,8 @@ def _dead_letters(facts: Facts) -> Iterator[Verdict]:
     here = sorted(
         (queue for queue in state.queues if queue.vhost == facts.vhost), key=lambda queue: queue.name
     )
-    problems = [verdict for queue in here if (verdict := _verdict(queue, state, ours))]
+    router = Router(state, facts.vhost)
+    problems = [verdict for queue in here if (verdict := _verdict(queue, state, router, ours))]
     yield from problems
     if not here:
         yield unknown("no queue is there to look at", _PROVISION)
@@ -31,7 +33,7 @@ def _dead_letters(facts: Facts) -> Iterator[Verdict]:
         yield ok(f"{len(routed)} queues give up messages, and all of those arrive in a queue")
 
 
-def _verdict(queue: Queue, state: State, ours: set[str]) -> Verdict | None:
+def _verdict(queue: Queue, state: State, router: Router, ours: set[str]) -> Verdict | None:
     exchange = setting(queue, state, "dead-letter-exchange")
     if not isinstance(exchange, str):
         if queue.name in ours:
@@ -45,7 +47,7 @@ def _verdict(queue: Queue, state: State, ours: set[str]) -> Verdict | None:
             f"queue {queue.name}: its dead-letter exchange {exchange} does not exist: {lost}", _PROVISION
         )
     key = setting(queue, state, "dead-letter-routing-key")
-    if leads_to(state, queue.vhost, exchange, key if isinstance(key, str) else None):
+    if router.reached(exchange, key if isinstance(key, str) else None):
         return None
     by = f" by key `{key}`" if isinstance(key, str) else ""
     told = f"queue {queue.name}: nothing takes its dead letters from exchange {exchange}{by}: {lost}"

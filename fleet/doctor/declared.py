@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from fleet.doctor.facts import Facts
 from fleet.doctor.finding import Check, Verdict, fail, ok, warn
-from fleet.topology import desired_state
+from fleet.doctor.wanted import wanted
 from provisioning.broker.objects import Binding, Exchange, Queue, Vhost
 from provisioning.broker.state import State
 from provisioning.plan import Action, Change, plan
@@ -21,7 +21,7 @@ _SHOWN = 3
 
 def _declared(facts: Facts) -> Iterator[Verdict]:
     # Passwords are not asked for here, so they do not count as differences.
-    desired = desired_state(facts.fleet, {}, broker_version=facts.version or ())
+    desired = wanted(facts)
     changes = [change for change in plan(desired, facts.state or State()).changes if not change.implied_by]
     replaced = [change for change in changes if change.action is Action.REPLACE]
     for change in replaced[:_SHOWN]:

@@ -30,11 +30,14 @@ class Needs:
     rsync: bool
     #: root was had with sudo's password, which was given; None: nobody gave one
     root_with_password: bool | None = None
+    #: why its workers do not run: it was drained; None: it was not
+    drained: str | None = None
 
 
 def examine(facts: Facts, needs: Needs) -> tuple[Finding, ...]:
     """Return what can be said of a host, in the order in which it should be put right."""
     checks = {
+        "workers": _workers(needs),
         "system": _system(facts),
         "python": _python(facts),
         "systemd": _systemd(facts),
@@ -49,6 +52,11 @@ def examine(facts: Facts, needs: Needs) -> tuple[Finding, ...]:
         for name, verdicts in checks.items()
         for verdict in verdicts
     )
+
+
+def _workers(needs: Needs) -> Iterator[Verdict]:
+    if needs.drained is not None:
+        yield warn(needs.drained, "`fleet resume` lets its workers run again")
 
 
 def refused(message: str, hint: str | None) -> Finding:

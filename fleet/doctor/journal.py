@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from fleet.doctor.facts import Facts
 from fleet.doctor.finding import Check, Verdict, fail, ok
-from fleet.doctor.policies import leads_to
 from fleet.routes import JOURNAL_EXCHANGE, JOURNAL_STREAM
+from provisioning.broker.routing import Router
 from provisioning.broker.state import State
 
 _HINT = "run `fleet provision broker --check`; without a journal, `--wait` and the history show nothing"
@@ -20,7 +20,7 @@ def _journal(facts: Facts) -> Iterator[Verdict]:
         yield fail(
             f"{JOURNAL_STREAM} is a {found[0].type} queue, not a stream: a reader takes records away", _HINT
         )
-    elif not leads_to(state, facts.vhost, JOURNAL_EXCHANGE, "a-host"):
+    elif JOURNAL_STREAM not in Router(state, facts.vhost).reached(JOURNAL_EXCHANGE, "a-host"):
         yield fail(f"nothing leads from exchange {JOURNAL_EXCHANGE} to the stream", _HINT)
     else:
         yield ok(f"stream {JOURNAL_STREAM} is there, and records reach it")

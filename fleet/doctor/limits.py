@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from fleet.accounts import declared_name
 from fleet.doctor.facts import Facts
 from fleet.doctor.finding import Check, Verdict, fail, ok, warn
+from fleet.doctor.wanted import wanted
 from fleet.model import Fleet, Profile
-from fleet.topology import desired_state
 from provisioning.broker.resource import NO_ARGUMENTS
 from provisioning.broker.state import State
 
@@ -21,10 +22,8 @@ def _vhost_limits(facts: Facts, state: State) -> Iterator[Verdict]:
     limits = next((vhost.limits for vhost in state.vhosts if vhost.name == facts.vhost), None) or NO_ARGUMENTS
     workers = sum(_workers(facts.fleet).values())
     there = {queue.name for queue in state.queues if queue.vhost == facts.vhost}
-    wanted = {
-        queue.name for queue in desired_state(facts.fleet, {}, broker_version=facts.version or ()).queues
-    }
-    needed, hint = len(there | wanted), _hint(f"set_vhost_limits -p {facts.vhost}", "max-queues")
+    declared = {queue.name for queue in wanted(facts).queues}
+    needed, hint = len(there | declared), _hint(f"set_vhost_limits -p {facts.vhost}", "max-queues")
     most = _limit(limits, "max-queues")
     if most is not None and most < needed:
         yield fail(f"vhost {facts.vhost} takes {most} queues, and {needed} are there or the fleet's", hint)
@@ -43,16 +42,17 @@ def _vhost_limits(facts: Facts, state: State) -> Iterator[Verdict]:
 
 
 def _user_limits(facts: Facts, state: State) -> Iterator[Verdict]:
-    declared = desired_state(facts.fleet, {}, broker_version=facts.version or ()).users
+    declared = wanted(facts).users
     workers, names = _workers(facts.fleet), {user.name for user in declared}
     for user in state.users:
         if user.name not in names:
             continue
-        needed = max(1, workers[user.name])
+        logging_in = workers[declared_name(user.name)]
+        needed = max(1, logging_in)
         for limit in ("max-connections", "max-channels"):
             most = _limit(user.limits or NO_ARGUMENTS, limit)
             if most is not None and most < needed:
-                whose = f"{needed} workers need" if workers[user.name] else "it needs"
+                whose = f"{needed} workers need" if logging_in else "it needs"
                 yield fail(
                     f"user {user.name} may open {most} {limit.removeprefix('max-')},"
                     f" and {whose} {needed} at least",

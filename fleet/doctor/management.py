@@ -14,6 +14,8 @@ from fleet.doctor.unseen import Unseen, unseen_otherwise
 from provisioning.broker.http_api import CONNECT_TIMEOUT_SECONDS, ClientCertificate, HttpApi
 
 TIMEOUT_SECONDS = 30.0
+#: RabbitMQ 3.10 lists queues some 35 s later while a node is cut off and silent
+QUEUES_TIMEOUT_SECONDS = 120.0
 _ALARMS = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
 _QUEUE_COLUMNS = "name,type,durable,exclusive,members,online"
 #: the broker's clock shows whole seconds, so it is half a second further on average
@@ -32,13 +34,16 @@ class ManagementView:
         ca: str | None = None,
         certificate: ClientCertificate | None = None,
     ) -> None:
-        self._api = HttpApi(
-            urls,
-            user=user,
-            password=password,
-            ca=ca,
-            certificate=certificate,
-            timeout_seconds=TIMEOUT_SECONDS,
+        self._api, self._patient = (
+            HttpApi(
+                urls,
+                user=user,
+                password=password,
+                ca=ca,
+                certificate=certificate,
+                timeout_seconds=seconds,
+            )
+            for seconds in (TIMEOUT_SECONDS, QUEUES_TIMEOUT_SECONDS)
         )
         # For what stands in the head of an answer; what the caller says is all here, too.
         self._session = requests.Session()
@@ -60,8 +65,23 @@ class ManagementView:
     def queues(self, vhost: str) -> tuple[QueueFact, ...]:
         """Return the queues of ``vhost``. Raises Unseen."""
         with unseen_otherwise("the management API"):
-            rows = self._get(f"queues/{quote(vhost, safe='')}", columns=_QUEUE_COLUMNS)
+            path = f"queues/{quote(vhost, safe='')}"
+            rows = self._patient.request("GET", path, params={"columns": _QUEUE_COLUMNS})
             return tuple(map(queue_fact, rows))
+
+    def consumers(self, vhost: str) -> frozenset[tuple[str, str]]:
+        """Return who consumes in ``vhost``: the name that the client gave itself, and the queue.
+
+        Raises Unseen.
+        """
+        with unseen_otherwise("the management API"):
+            where = quote(vhost, safe="")
+            # Consumers first: one whose connection is not listed yet counts at the next look.
+            rows = self._get(f"consumers/{where}")
+            told = self._get(f"vhosts/{where}/connections", columns="name,user_provided_name")
+            names = {row["name"]: row.get("user_provided_name") for row in told}
+            pairs = ((_client(row, names), str(row["queue"]["name"])) for row in rows)
+            return frozenset((client, queue) for client, queue in pairs if client)
 
     def global_prefetch_channels(self, vhost: str) -> int:
         """Return how many channels of ``vhost`` have one prefetch for all their consumers. Raises Unseen."""
@@ -101,6 +121,12 @@ class ManagementView:
 
     def _get(self, path: str, **params: str) -> Any:
         return self._api.request("GET", path, params=params)
+
+
+def _client(consumer: Mapping[str, Any], names: Mapping[str, Any]) -> str:
+    # Of a channel that has just been closed there are no details, but an empty list.
+    details = consumer.get("channel_details") or {}
+    return str(names.get(str(details.get("connection_name"))) or "")
 
 
 def _node(row: Mapping[str, Any]) -> NodeFact:

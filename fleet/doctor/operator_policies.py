@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fleet.doctor.facts import Facts
 from fleet.doctor.finding import Check, Verdict, fail, ok, warn
 from fleet.doctor.policies import operator_policy_of, setting
-from fleet.topology import desired_state
+from fleet.doctor.wanted import wanted
 from provisioning.broker.objects import OperatorPolicy, Queue
 from provisioning.broker.state import State
 
@@ -31,7 +31,7 @@ _SHOWN = 3
 def _operator_policies(facts: Facts) -> Iterator[Verdict]:
     state = facts.state or State()
     found: dict[tuple[OperatorPolicy, str], list[Queue]] = {}
-    for queue in desired_state(facts.fleet, {}, broker_version=facts.version or ()).queues:
+    for queue in wanted(facts).queues:
         policy = operator_policy_of(queue, state)
         for key in policy.definition if policy else ():
             if policy and key in {**_LOSES, **_LIMITS} and _is_tighter(policy, key, queue, state):

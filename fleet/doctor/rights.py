@@ -11,12 +11,14 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
+from fleet.accounts import declared_name
 from fleet.doctor.facts import Facts
 from fleet.doctor.finding import Check, Verdict, fail, ok, unknown, warn
+from fleet.doctor.wanted import wanted
 from fleet.model import Profile
 from fleet.rights import Ability, explain
 from fleet.routes import broker_queues
-from fleet.topology import declared_users, desired_state
+from fleet.topology import declared_users
 from provisioning.broker.state import State
 from provisioning.errors import UnreadableExpression
 
@@ -41,13 +43,13 @@ def _user(user: str, state: State, facts: Facts) -> Iterator[Verdict]:
     broker = facts.fleet.broker
     if broker.management and user == broker.management.user:
         return
-    if user == broker.user and broker.profile is Profile.OPEN:
+    if declared_name(user) == broker.user and broker.profile is Profile.OPEN:
         yield warn(
             f'user {user} may do everything, as `profile = "open"` says',
             'set `profile = "least-privilege"` in [broker] where others depend on this broker',
         )
         return
-    is_declared = user in declared_users(facts.fleet)
+    is_declared = declared_name(user) in declared_users(facts.fleet)
     try:
         powers = _gained(user, state, facts) if is_declared else _of_stranger(user, state, facts)
     except UnreadableExpression as error:
@@ -68,7 +70,7 @@ def _user(user: str, state: State, facts: Facts) -> Iterator[Verdict]:
 
 def _gained(user: str, state: State, facts: Facts) -> list[Ability]:
     """Return what a user of the fleet file can do that its grant there does not give."""
-    desired = desired_state(facts.fleet, {}, broker_version=facts.version or ())
+    desired = wanted(facts)
     if _told_of(user, desired, facts) == _told_of(user, state, facts):
         return []
     # The same objects for both, else a queue of somebody else's would count as a power.
@@ -98,7 +100,7 @@ def _told_of(user: str, state: State, facts: Facts) -> tuple[object, ...]:
 
 def _of_stranger(user: str, state: State, facts: Facts) -> list[Ability]:
     """Return what somebody else can do with what is the fleet's, beside sending to some of its queues."""
-    desired = desired_state(facts.fleet, {}, broker_version=facts.version or ())
+    desired = wanted(facts)
     hosts = {host.name for host in facts.fleet.hosts}
     ours = {*hosts, *(q.name for q in desired.queues), *(e.name for e in desired.exchanges)}
     found = []

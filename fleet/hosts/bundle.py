@@ -4,11 +4,12 @@ Pure: secrets and files come in as values (``fleet.hosts.material`` gathers them
 says what is to be there, in the words of any tool that can make it so.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from fleet.errors import UsageError
 from fleet.hosts.hostfile import host_file
+from fleet.hosts.kept import Kept, KeptDirectory, KeptFile, dump
 from fleet.hosts.needs import beat_host, host_credentials, worker_backups
 from fleet.hosts.paths import (
     CLIENT_KEY,
@@ -21,6 +22,7 @@ from fleet.hosts.paths import (
     TEMPLATES,
     USER,
     credential_file,
+    kept_file,
     release_directory,
 )
 from fleet.hosts.sandbox import backup_places
@@ -35,7 +37,7 @@ from fleet.hosts.units import (
     unit_file,
     worker_text,
 )
-from fleet.model import Fleet
+from fleet.model import SLOTS, Fleet
 from fleet.secrets import Secret
 
 ROOT = "root"
@@ -126,18 +128,57 @@ def bundle(
         raise UsageError(f"{fleet.source} has no host `{host}`", hint="see `[hosts]` in the fleet file")
     runs_beat = beat_host(fleet) == host if beat is None else beat
     placed = first_instances(fleet, host, release) if instances is None else instances
+    directories, files = tuple(_directories(fleet, host)), tuple(_files(fleet, material))
     return (
         SystemUser(name=USER, home=HOME),
-        *_directories(fleet, host),
-        *_files(fleet, material),
+        *directories,
+        *files,
         *_credentials(fleet, host, material, beat=runs_beat),
         Link(path=CURRENT, target=release_directory(release)),
         Link(path=COMMAND, target=f"{CURRENT}/bin/fleet"),
         *_unit_files(fleet, host, placed, release if runs_beat else None),
+        _kept(fleet, host, release, (*directories, *files), beat=runs_beat),
         Unit(name=TARGET, enabled=True, active=True),
         *(Unit(name=each.unit, enabled=each.active, active=each.active or None) for each in placed),
         *((Unit(name=BEAT, enabled=True, active=True),) if runs_beat else ()),
     )
+
+
+def _kept(fleet: Fleet, host: str, release: str, records: Iterable[Record], *, beat: bool) -> File:
+    """Return the record of what ``release`` runs with: all that is no secret, for both slots of a worker."""
+    directories = tuple(
+        KeptDirectory(path=each.path, owner=each.owner, group=each.group, mode=each.mode)
+        for each in records
+        if isinstance(each, Directory)
+    )
+    files = [each for each in records if isinstance(each, File)]
+    kept = Kept(
+        release=release,
+        workers={
+            worker.name: {
+                slot: worker_text(
+                    fleet, host, worker, Instance(worker=worker.name, slot=slot, release=release)
+                )
+                for slot in SLOTS
+            }
+            for worker in fleet.workers_on(host)
+        },
+        beat=beat_text(fleet, release) if beat else None,
+        directories=directories,
+        files=tuple(_kept_file(each) for each in files if is_configuration(each.path)),
+        certificates=tuple(each.path for each in files if not is_configuration(each.path)),
+    )
+    return File(path=kept_file(release), content=dump(kept), group=USER, mode=0o640)
+
+
+def is_configuration(path: str) -> bool:
+    """Tell whether a file says what the fleet does, rather than what it shows or trusts."""
+    return path == FLEET_FILE or path.startswith(f"{TEMPLATES}/")
+
+
+def _kept_file(file: File) -> KeptFile:
+    content = file.content.decode(errors="surrogateescape")
+    return KeptFile(path=file.path, content=content, owner=file.owner, group=file.group, mode=file.mode)
 
 
 def _directories(fleet: Fleet, host: str) -> Iterator[Record]:

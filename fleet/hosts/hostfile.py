@@ -66,7 +66,15 @@ def _tls(tls: Tls) -> Tls:
 
 def _host(host: Host) -> Host:
     password = _credential(host_password(host.name), host.password)
-    return replace(host, password=password, ssh_user=None, ssh_port=None, jump=None)
+    return replace(
+        host,
+        password=password,
+        password_hash=None,
+        sender_password_hash=None,
+        ssh_user=None,
+        ssh_port=None,
+        jump=None,
+    )
 
 
 def _mail(mail: Mail) -> Mail:

@@ -4,6 +4,7 @@ One archive holds wheels and the list of them by hash: fleet itself as it runs h
 constraints.txt has locked it, and the operator's own task modules. The same inputs give the same bytes.
 """
 
+import fcntl
 import hashlib
 import importlib.metadata
 import io
@@ -14,7 +15,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -78,7 +79,9 @@ def _locked_wheels(target: Target, cache: Path, *, extras: Iterable[str]) -> dic
     key = hashlib.sha256(f"{target}\n{requirements}".encode()).hexdigest()[:_DIGEST_LENGTH]
     place = cache / "wheels" / f"{target.name}-{key}"
     if not place.is_dir():
-        _download(requirements, target, place)
+        with _alone(cache):
+            if not place.is_dir():
+                _download(requirements, target, place)
     found = {path.name: path.read_bytes() for path in sorted(place.glob("*.whl"))}
     allowed = pins(requirements)
     for name, content in found.items():
@@ -86,6 +89,15 @@ def _locked_wheels(target: Target, cache: Path, *, extras: Iterable[str]) -> dic
         if hashlib.sha256(content).hexdigest() not in allowed.get(package, ()):
             raise FleetError(f"`{place / name}` is not what is locked", hint=f"remove `{place}`")
     return found
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Let several runs, such as those of Ansible's forks, fetch the same wheels once."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _download(requirements: str, target: Target, place: Path) -> None:
@@ -119,7 +131,7 @@ def _download(requirements: str, target: Target, place: Path) -> None:
                 f"pip cannot fetch the wheels for {target.name}: {done.stderr.strip()[-500:]}",
                 hint="check that pip reaches its index: `python3 -m pip download pip`",
             )
-        # Another run may have been faster; its directory is as good.
+        # On another machine that shares the cache a run may have been faster; its directory is as good.
         with suppress(OSError):
             Path(work, "wheels").rename(place)
 

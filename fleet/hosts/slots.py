@@ -23,6 +23,8 @@ class Seen:
     ending: bool = False
     #: it was started with what it would be started with now
     is_current: bool = False
+    #: when it was started, in seconds since the host was
+    since: float = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -42,16 +44,19 @@ class Slots:
     ending: tuple[str, ...] = ()
 
 
-def choose(host: str, worker: str, seen: Mapping[str, Seen]) -> Slots:
+def choose(host: str, worker: str, seen: Mapping[str, Seen], *, anew: bool = False) -> Slots:
     """Return where ``worker`` is to run on ``host``, given what was seen of its slots.
 
-    Raises HostBusy when it must start anew and its other slot has not ended yet.
+    With ``anew`` it starts anew whatever runs. Raises HostBusy when it must start anew and its other slot has
+    not ended yet.
     """
     slots = {slot: seen.get(slot, Seen()) for slot in SLOTS}
     ending = tuple(slot for slot, each in slots.items() if each.ending)
-    # Both are enabled where a change was cut off between the start of the new and the end of the old.
-    runs = [slot for slot, each in slots.items() if each.active]
+    # Both run where a change was cut off between the start of the new and the end of the old.
+    runs = sorted((slot for slot, each in slots.items() if each.active), key=lambda slot: -slots[slot].since)
     current = [slot for slot in runs if slots[slot].is_current]
+    if anew:
+        current = runs[:1] if len(runs) == len(SLOTS) else []
     if current:
         return Slots(runs=current[0], ends=tuple(slot for slot in runs if slot != current[0]), ending=ending)
     enabled = [slot for slot, each in slots.items() if each.enabled and not each.is_busy]

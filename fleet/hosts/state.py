@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 
 from fleet.hosts import bundle as words
 from fleet.hosts.needs import beat_credentials, worker_credentials
-from fleet.hosts.paths import CREDENTIALS, credential_file
+from fleet.hosts.paths import CREDENTIALS, DRAINED, RELEASES, credential_file
 from fleet.hosts.units import BEAT, Instance, unit_file
 from fleet.model import Fleet
 from provisioning.hosts.objects import Directory, File, HostObject, Link, SystemUser, Unit, digest_of
 
-UNIT_DIRECTORY = unit_file("")
+#: what is here concerns a unit only where it is its own, or is what no unit reads
+_NO_CONCERN = (unit_file(""), f"{CREDENTIALS}/", f"{RELEASES}/", DRAINED)
 
 
 def host_objects(
@@ -20,16 +21,23 @@ def host_objects(
     A unit is out of date when it was started with another unit file, configuration or credential than it
     would be now; a worker does not care for what only other workers read.
     """
-    objects = [_object(record) for record in records]
-    files = {each.path: each for each in objects if isinstance(each, File)}
-    read_by = _read_by(fleet, host, instances)
+    return with_digests(map(as_object, records), _read_by(fleet, host, instances))
+
+
+def with_digests(
+    objects: Iterable[HostObject], read_by: Mapping[str, frozenset[str]]
+) -> tuple[HostObject, ...]:
+    """Return ``objects``, each unit of ``read_by`` (unit → credentials that it loads) with its digest."""
+    every = tuple(objects)
+    files = {each.path: each for each in every if isinstance(each, File)}
     return tuple(
         _with_digest(each, files, read_by.get(each.name)) if isinstance(each, Unit) else each
-        for each in objects
+        for each in every
     )
 
 
-def _object(record: words.Record) -> HostObject:
+def as_object(record: words.Record) -> HostObject:
+    """Return one record in provisioning's words."""
     match record:
         case words.SystemUser():
             return SystemUser(name=record.name, home=record.home, shell=record.shell, groups=record.groups)
@@ -64,8 +72,6 @@ def _with_digest(unit: Unit, files: Mapping[str, File], credentials: frozenset[s
     concerned = [
         file
         for path, file in files.items()
-        if path == unit_file(unit.name)
-        or path in loaded
-        or not path.startswith((UNIT_DIRECTORY, f"{CREDENTIALS}/"))
+        if path == unit_file(unit.name) or path in loaded or not path.startswith(_NO_CONCERN)
     ]
     return Unit(name=unit.name, enabled=unit.enabled, active=unit.active, restart_on=digest_of(*concerned))

@@ -5,6 +5,7 @@ with differs from worker to worker. A unit names its release by its directory, n
 that restarts while another release is rolled out stays what it was.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ STOP_MARGIN_SECONDS = 30
 #: a longer drain is granted bit by bit, while the worker says that it still lives
 LONGEST_SILENT_STOP_SECONDS = 60
 RESTART_SECONDS = 5
+_INSTANCE = re.compile(rf"fleet-worker@(.+)-[{''.join(SLOTS)}]\.service")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,12 @@ class Instance:
 def worker_unit(worker: str, slot: str) -> str:
     """Return the name of the unit of one instance."""
     return f"fleet-worker@{worker}-{slot}.service"
+
+
+def worker_of_unit(name: str) -> str | None:
+    """Return the worker of which the unit ``name`` is an instance; None for any other unit."""
+    found = _INSTANCE.fullmatch(name)
+    return found[1] if found else None
 
 
 def unit_file(name: str) -> str:

@@ -6,12 +6,11 @@ import logging
 import socket
 import socketserver
 import time
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
-
-from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from fleet.metrics.state import Health
 
@@ -21,6 +20,9 @@ REQUEST_TIMEOUT_SECONDS = 5.0
 MAX_HEAD_BYTES = 16_384
 #: connections served at the same time; more are closed at once
 MAX_CONNECTIONS = 32
+
+#: answers a scrape, as a WSGI application does
+Exposition = Callable[[Any, Any], Iterable[bytes]]
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +39,11 @@ class HttpServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 64
 
     def __init__(
-        self, place: Any, *, family: socket.AddressFamily, registry: CollectorRegistry, health: Health
+        self, place: Any, *, family: socket.AddressFamily, exposition: Exposition, health: Health
     ) -> None:
         self.address_family = family
         self.health = health
-        self.exposition = make_wsgi_app(registry)
+        self.exposition = exposition
         #: accepted and not yet closed; a forked child closes its copies
         self.connections: set[socket.socket] = set()
         super().__init__(place, Handler)

@@ -7,10 +7,12 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
+    make_wsgi_app,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from fleet.metrics.catalogue import CATALOGUE
+from fleet.metrics.http import Exposition
 
 
 def new_registry() -> CollectorRegistry:
@@ -20,6 +22,12 @@ def new_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry
+
+
+def exposition(registry: CollectorRegistry) -> Exposition:
+    """Return what answers scrapes of ``registry``."""
+    answer: Exposition = make_wsgi_app(registry)
+    return answer
 
 
 def counter(name: str, registry: CollectorRegistry) -> Counter:

@@ -9,10 +9,8 @@ import socket
 import threading
 import weakref
 
-from prometheus_client import CollectorRegistry
-
 from fleet.errors import FleetError
-from fleet.metrics.http import HttpServer
+from fleet.metrics.http import Exposition, HttpServer
 from fleet.metrics.state import Health
 
 
@@ -20,9 +18,9 @@ class MetricsServer:
     """Serves ``/metrics``, ``/healthz`` and ``/readyz`` until ``close``; forked children drop it."""
 
     def __init__(
-        self, registry: CollectorRegistry, health: Health, address: str = "127.0.0.1", port: int = 0
+        self, exposition: Exposition, health: Health, address: str = "127.0.0.1", port: int = 0
     ) -> None:
-        self._registry = registry
+        self._exposition = exposition
         self._health = health
         self._address = address
         self._port = port
@@ -59,7 +57,7 @@ class MetricsServer:
                 self._address, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
             family, _, _, _, place = found[0]
-            return HttpServer(place, family=family, registry=self._registry, health=self._health)
+            return HttpServer(place, family=family, exposition=self._exposition, health=self._health)
         except OSError as error:
             raise FleetError(
                 f"cannot serve metrics on {self._address}:{self._port}: {error.strerror or error}",

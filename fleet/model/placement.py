@@ -22,6 +22,10 @@ class Host:
     labels: tuple[str, ...] = ()
     #: profile ``per-host`` only: the password of this host's own broker users
     password: SecretRef | None = None
+    #: its hash as the broker keeps it, for the user who consumes; provisioning then needs no password
+    password_hash: SecretRef | None = None
+    #: the same for the user who sends; None: ``password_hash``. A broker salts each user's hash on its own
+    sender_password_hash: SecretRef | None = None
     #: who logs in over SSH; None: as the fleet's ``Ssh`` says
     ssh_user: str | None = None
     ssh_port: int | None = None

@@ -1,15 +1,24 @@
-"""What must change on a host, given what runs there: which release, which slots, which files?"""
+"""What must change on a host, given what runs there: which release, which slots, which files?
+
+Where the new state comes from is a ``Source``: the fleet file (``FromFile``), or what the host itself has
+kept (``FromHost``), of the release that runs or of another one.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from fleet.hosts.bundle import Material, bundle
+from fleet.hosts.history import History, history, links
 from fleet.hosts.install import Release, is_installed_argv
-from fleet.hosts.paths import CURRENT, RELEASES
+from fleet.hosts.kept import Kept
+from fleet.hosts.paths import CURRENT, DRAINED, PREVIOUS, RELEASES, UNDONE
+from fleet.hosts.restored import as_it_stands, as_released
 from fleet.hosts.slots import Seen, Slots, choose
 from fleet.hosts.state import host_objects
-from fleet.hosts.units import Instance, unit_file, worker_unit
+from fleet.hosts.units import Instance, unit_file, worker_of_unit, worker_unit
 from fleet.model import SLOTS, Fleet
+from fleet.routes import worker_queues
 from provisioning.hosts.door import HostDoor
 from provisioning.hosts.objects import File, HostObject, Link, Unit
 from provisioning.hosts.observation import HostObservation
@@ -18,92 +27,210 @@ from provisioning.hosts.runner import Runner
 from provisioning.hosts.state import HostState
 from provisioning.plan import Identity
 
+Known = Mapping[Identity, HostObject]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostChange:
     """Everything that must change on one host, in two steps: new instances start, then old ones end."""
 
-    release: Release
-    is_installed: bool
+    #: name of the release that runs from now on
+    release: str
+    #: what is installed first; None where it is there
+    install: Release | None = None
     #: files, links and the start of what shall run
     begin: HostPlan
     #: what stands there once what runs in another slot has been told to end; None where nothing has
-    end: HostState | None
+    end: HostState | None = None
     #: units that are told to end
-    ends: tuple[str, ...]
+    ends: tuple[str, ...] = ()
     #: units of a stop that goes on
-    ending: tuple[str, ...]
+    ending: tuple[str, ...] = ()
     #: what stands there again if a new instance does not get ready
-    back: HostState | None = field(repr=False)
-    #: names of releases that something on the host runs from
-    releases_in_use: frozenset[str]
+    back: HostState | None = field(default=None, repr=False)
+    #: names of releases that something on the host runs from; None: old ones are left there
+    releases_in_use: frozenset[str] | None = None
+    #: node name of each instance that shall run → broker queues that it consumes
+    consumes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    #: what an operator should know besides
+    notes: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Nothing is to be done."""
-        return self.is_installed and not self.begin.changes and not self.ends
+        return self.install is None and not self.begin.changes and not self.ends
 
 
-@dataclass(frozen=True, slots=True)
-class _Host:
+class Source(Protocol):
+    """Where the new state of a host comes from."""
+
+    @property
+    def host(self) -> str:
+        """The host."""
+
+    @property
+    def release(self) -> str:
+        """The name of the release that is to run."""
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """The workers of the host."""
+
+    def objects(self, instances: tuple[Instance, ...]) -> tuple[HostObject, ...]:
+        """Return what the host is to have with these instances."""
+
+    def queues(self, worker: str) -> frozenset[str]:
+        """Return the broker queues that ``worker`` consumes there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromFile:
+    """The fleet file says what the host is to have."""
+
     fleet: Fleet
-    name: str
+    host: str
     release: str
     material: Material
 
-    def objects(self, instances: tuple[Instance, ...]) -> tuple[HostObject, ...]:
-        records = bundle(self.fleet, self.name, self.release, self.material, instances=instances)
-        return host_objects(self.fleet, self.name, records, instances)
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """Those of the fleet file."""
+        return tuple(worker.name for worker in self.fleet.workers_on(self.host))
 
-    def instances(self, slots: Mapping[str, Iterable[str]]) -> tuple[Instance, ...]:
-        return tuple(
-            Instance(worker=worker, slot=slot, release=self.release)
-            for worker, chosen in slots.items()
-            for slot in chosen
-        )
+    def objects(self, instances: tuple[Instance, ...]) -> tuple[HostObject, ...]:
+        """Return the bundle."""
+        records = bundle(self.fleet, self.host, self.release, self.material, instances=instances)
+        return host_objects(self.fleet, self.host, records, instances)
+
+    def queues(self, worker: str) -> frozenset[str]:
+        """As the fleet file says."""
+        return frozenset(queue.name for queue in worker_queues(self.fleet, worker, self.host))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromHost:
+    """The host is to have what a release ran with there before."""
+
+    #: as it was when the release ran with it
+    fleet: Fleet
+    host: str
+    #: what is ours there now
+    known: Known = field(repr=False)
+    kept: Kept
+    #: the release is the current one, and nothing besides its workers changes
+    stands: bool
+
+    @property
+    def release(self) -> str:
+        """Its release."""
+        return self.kept.release
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """Those that ran with it."""
+        return tuple(self.kept.workers)
+
+    def objects(self, instances: tuple[Instance, ...]) -> tuple[HostObject, ...]:
+        """Return what was kept, and the secrets that are there."""
+        if self.stands:
+            return as_it_stands(self.kept, self.known, instances)
+        return as_released(self.host, self.kept, self.known, instances)
+
+    def queues(self, worker: str) -> frozenset[str]:
+        """As the fleet file of that time says."""
+        return frozenset(queue.name for queue in worker_queues(self.fleet, worker, self.host))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What an operator wants, besides that the host is as its source says."""
+
+    #: every worker starts anew
+    anew: bool = False
+    #: it goes back to a release
+    back: bool = False
+    #: a host that is drained works again
+    resume: bool = False
 
 
 def plan_host(
     fleet: Fleet, host: str, runner: Runner, release: Release, material: Material, *, contents: bool = False
 ) -> HostChange:
-    """Look at ``host`` and return what must change; with ``contents`` texts come along, for a diff.
+    """Look at ``host`` and return what must change so that it is as the fleet file says.
 
-    Raises HostBusy while the last change is not over, and what ``runner`` raises.
+    With ``contents`` texts come along, for a diff. Raises HostBusy while the last change is not over, and
+    what ``runner`` raises.
     """
-    here, door = _Host(fleet, host, release.name, material), HostDoor(runner)
-    workers = [worker.name for worker in fleet.workers_on(host)]
-    every = here.objects(here.instances(dict.fromkeys(workers, SLOTS)))
-    seen = door.observe(HostState(every), contents=True)
-    slots = _choose(host, workers, every, seen)
-    wanted = here.objects(here.instances({name: (each.runs,) for name, each in slots.items()}))
+    source = FromFile(fleet=fleet, host=host, release=release.name, material=material)
+    change = plan_change(source, runner, Intent(), contents=contents)
+    is_there = runner.run(is_installed_argv(release.name), as_root=True).exit_code == 0
+    return change if is_there else replace(change, install=release)
+
+
+def plan_change(source: Source, runner: Runner, intent: Intent, *, contents: bool = False) -> HostChange:
+    """Look at a host and return what must change so that it is as ``source`` and ``intent`` want it.
+
+    Raises HostBusy while the last change is not over, UsageError where something is missing, and what
+    ``runner`` raises.
+    """
+    door = HostDoor(runner)
+    every = source.objects(_instances(source, dict.fromkeys(source.workers, SLOTS)))
+    seen = door.observe(_state(every), contents=True)
+    known = {thing.identity: thing for thing in seen.objects}
+    before, is_drained = history(known, ()), ("path", DRAINED) in known and not intent.resume
+    slots = _choose(source, every, seen, anew=intent.anew and not is_drained)
+    runs = _instances(source, {name: (each.runs,) for name, each in slots.items()})
+    apart = [*links(before, source.release, back=intent.back), *_marker(known, kept=is_drained)]
+    wanted = [*source.objects(runs), *apart]
+    if is_drained:
+        wanted = [_stopped(thing) for thing in wanted]
     ends = _units(slots, lambda each: each.ends)
     ending = _units(slots, lambda each: each.ending)
-    known = {thing.identity: thing for thing in seen.objects}
-    kept = tuple(_kept(known, every, (*ends, *ending)))
-    begin = HostState((*wanted, *kept))
-    installed = runner.run(is_installed_argv(release.name), as_root=True).exit_code == 0
+    kept = tuple(_kept(known, (*ends, *ending)))
+    begin = _state((*wanted, *kept))
     return HostChange(
-        release=release,
-        is_installed=installed,
+        release=source.release,
         begin=plan(begin, door.observe(begin, contents=contents)),
-        end=HostState((*wanted, *_told_to_end(kept, ends))) if ends else None,
+        end=_state((*wanted, *_told_to_end(kept, ends))) if ends else None,
         ends=ends,
         ending=ending,
-        back=_back(begin, known),
-        releases_in_use=frozenset({release.name, *_releases(known)}),
+        # Where nothing is started, nothing fails to get ready.
+        back=None if is_drained else _back(begin, known),
+        releases_in_use=frozenset({source.release, *_releases(known)}),
+        consumes={} if is_drained else _consumes(source, runs),
+        notes=_notes(before, source.release, is_drained=is_drained),
+    )
+
+
+def look(door: HostDoor) -> Known:
+    """Return what is ours on a host."""
+    return {thing.identity: thing for thing in door.observe(HostState(())).objects}
+
+
+def _state(objects: Iterable[HostObject]) -> HostState:
+    # What older releases ran with lies beside them, and goes with them.
+    return HostState(objects, keeps=(RELEASES,))
+
+
+def _instances(source: Source, slots: Mapping[str, Iterable[str]]) -> tuple[Instance, ...]:
+    return tuple(
+        Instance(worker=worker, slot=slot, release=source.release)
+        for worker, chosen in slots.items()
+        for slot in chosen
     )
 
 
 def _choose(
-    host: str, workers: Iterable[str], every: Iterable[HostObject], seen: HostObservation
+    source: Source, every: Iterable[HostObject], seen: HostObservation, *, anew: bool
 ) -> dict[str, Slots]:
     wanted = {thing.name: thing for thing in every if isinstance(thing, Unit)}
     units = {thing.name: thing for thing in seen.objects if isinstance(thing, Unit)}
     chosen = {}
-    for worker in workers:
+    for worker in source.workers:
         names = {slot: worker_unit(worker, slot) for slot in SLOTS}
-        found = {slot: _seen(units[name], wanted[name]) for slot, name in names.items() if name in units}
-        chosen[worker] = choose(host, worker, found)
+        found = {slot: units[name] for slot, name in names.items() if name in units}
+        told = {slot: _seen(unit, wanted[names[slot]]) for slot, unit in found.items()}
+        chosen[worker] = choose(source.host, worker, told, anew=anew)
     return chosen
 
 
@@ -113,6 +240,7 @@ def _seen(unit: Unit, wanted: Unit) -> Seen:
         active=bool(unit.active),
         ending=unit.ending,
         is_current=not wanted.is_outdated(unit),
+        since=unit.since,
     )
 
 
@@ -120,17 +248,23 @@ def _units(slots: Mapping[str, Slots], which: Callable[[Slots], tuple[str, ...]]
     return tuple(worker_unit(worker, slot) for worker, each in slots.items() for slot in which(each))
 
 
-def _kept(
-    known: Mapping[Identity, HostObject], every: Iterable[HostObject], units: Iterable[str]
-) -> Iterator[HostObject]:
+def _marker(known: Known, *, kept: bool) -> Iterator[HostObject]:
+    if kept:
+        yield known["path", DRAINED]
+
+
+def _stopped(thing: HostObject) -> HostObject:
+    if isinstance(thing, Unit) and worker_of_unit(thing.name) is not None:
+        return replace(thing, enabled=False, active=False, waits=False, restart_on="")
+    return thing
+
+
+def _kept(known: Known, units: Iterable[str]) -> Iterator[HostObject]:
     """Yield the units that run on for a while, and their files as they are."""
-    wanted = {thing.path: thing for thing in every if isinstance(thing, File)}
     for name in units:
-        path = unit_file(name)
-        found = known.get(("path", path))
+        found = known.get(("path", unit_file(name)))
         if isinstance(found, File):
-            # A text that is as it would be now did not come along.
-            yield replace(found, content=wanted[path].content) if found.content is None else found
+            yield found
         yield Unit(name=name, enabled=None, active=None)
 
 
@@ -142,10 +276,11 @@ def _told_to_end(kept: Iterable[HostObject], ends: Iterable[str]) -> Iterator[Ho
             yield thing
 
 
-def _back(begin: HostState, known: Mapping[Identity, HostObject]) -> HostState | None:
+def _back(begin: HostState, known: Known) -> HostState | None:
     """Return the state without what was started anew; None on a host that has run nothing before.
 
-    Units that ran before are left as they are, whatever has become of their files.
+    Units that ran before are left as they are. Their configuration is what it was; of secrets the new ones
+    stay, for nothing else is known here.
     """
     link = known.get(("path", CURRENT))
     if not isinstance(link, Link):
@@ -154,20 +289,39 @@ def _back(begin: HostState, known: Mapping[Identity, HostObject]) -> HostState |
         thing.name for thing in known.values() if isinstance(thing, Unit) and (thing.active or thing.ending)
     }
     new = {thing.name for thing in begin if isinstance(thing, Unit) and thing.name not in ran}
-    gone = {link.identity, *(("unit", name) for name in new), *(("path", unit_file(name)) for name in new)}
-    stays = tuple(
-        Unit(name=thing.name, enabled=None, active=None) if isinstance(thing, Unit) else thing
-        for thing in begin
-        if thing.identity not in gone
-    )
-    return HostState((*stays, link))
+    linked = {("path", path) for path in (CURRENT, PREVIOUS, UNDONE)}
+    gone = {*linked, *(("unit", name) for name in new), *(("path", unit_file(name)) for name in new)}
+    stays = [_as_it_was(thing, known) for thing in begin if thing.identity not in gone]
+    if ("path", DRAINED) not in {thing.identity for thing in stays}:
+        stays += _marker(known, kept=("path", DRAINED) in known)
+    return _state((*stays, *(known[each] for each in linked if each in known)))
 
 
-def _releases(known: Mapping[Identity, HostObject]) -> Iterator[str]:
-    """Yield the releases that units on the host run from, and the current one."""
+def _as_it_was(thing: HostObject, known: Known) -> HostObject:
+    if isinstance(thing, Unit):
+        return Unit(name=thing.name, enabled=None, active=None)
+    before = known.get(thing.identity)
+    return before if isinstance(before, File) and before.content is not None else thing
+
+
+def _releases(known: Known) -> Iterator[str]:
+    """Yield the releases that units on the host run from, the current one and the one before."""
+    told: History = history(known, ())
+    yield from (each for each in (told.current, told.previous, told.undone) if each)
     prefix = f"{RELEASES}/"
     for thing in known.values():
-        if isinstance(thing, Link) and thing.path == CURRENT:
-            yield thing.target.removeprefix(prefix)
-        elif isinstance(thing, File) and thing.content is not None and prefix.encode() in thing.content:
-            yield thing.content.decode().split(prefix, 1)[1].split("/", 1)[0]
+        if isinstance(thing, File) and thing.content is not None and prefix.encode() in thing.content:
+            yield thing.content.decode(errors="replace").split(prefix, 1)[1].split("/", 1)[0]
+
+
+def _consumes(source: Source, instances: Iterable[Instance]) -> Mapping[str, frozenset[str]]:
+    return {f"{each.worker}-{each.slot}@{source.host}": source.queues(each.worker) for each in instances}
+
+
+def _notes(before: History, release: str, *, is_drained: bool) -> tuple[str, ...]:
+    notes = []
+    if before.undone == release:
+        notes.append(f"{release} was rolled back here, and would come again")
+    if is_drained:
+        notes.append("drained: its workers are not started; `fleet resume` does that")
+    return tuple(notes)

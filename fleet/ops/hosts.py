@@ -8,6 +8,9 @@ from typing import TypeVar
 from fleet.doctor.finding import Finding, Level
 from fleet.doctor.host import Needs, examine, refused, unreached
 from fleet.errors import UsageError
+from fleet.hosts.drained import Drained, read_mark
+from fleet.hosts.install import QUICK_SECONDS
+from fleet.hosts.paths import DRAINED
 from fleet.model import Fleet, Host
 from provisioning.errors import HostAccessRefused, HostTimeout, HostUnreachable, ProvisioningError
 from provisioning.hosts.facts import Facts, Root, gather
@@ -35,6 +38,12 @@ class Listed:
     workers: tuple[str, ...]
     #: the key by which it is known, or None
     key: HostKey | None
+    #: path of this user's private key; None: as `~/.ssh/config` says
+    key_file: str | None
+    #: the fleet's own known_hosts file where that decides; else None
+    known_hosts: str | None
+    #: the hosts in between as `ssh -J` takes them, nearest first; None: as `~/.ssh/config` says
+    jump: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +160,27 @@ def check_hosts(
         if facts.root is Root.ASKED and sudo_password is not None:
             with_password = _becomes_root(runner)
         backs_up = any(fleet.hosts_for(backup.hosts).count(host) for backup in fleet.backups)
-        needs = Needs(state_dir=fleet.state_dir, rsync=backs_up, root_with_password=with_password)
+        drained = is_drained(runner)
+        needs = Needs(
+            state_dir=fleet.state_dir,
+            rsync=backs_up,
+            root_with_password=with_password,
+            drained=drained.told if drained else None,
+        )
         return examine(facts, needs)
 
     return tuple(_checked(done) for done in on_hosts(fleet, hosts, work, sudo_password=sudo_password))
+
+
+def see_drained(fleet: Fleet, hosts: Sequence[Host]) -> tuple[Done[Drained | None], ...]:
+    """Return why each of ``hosts`` is drained, or None where it is not."""
+    return on_hosts(fleet, hosts, lambda _, runner: is_drained(runner))
+
+
+def is_drained(runner: Runner) -> Drained | None:
+    """Return why a host is drained, or None where it is not; anybody may ask."""
+    ran = runner.run(("cat", "--", DRAINED), timeout_seconds=QUICK_SECONDS)
+    return None if ran.exit_code else read_mark(ran.stdout)
 
 
 def is_unreached(error: ProvisioningError | None) -> bool:
@@ -192,7 +218,8 @@ def _jump(fleet: Fleet, hop: Hop) -> Hop:
 
 
 def _listed(fleet: Fleet, host: Host, door: SshDoor) -> Listed:
-    *before, end = door.route(destination(fleet, host))
+    there = destination(fleet, host)
+    *before, end = door.route(there)
     return Listed(
         host=host,
         user=end.user,
@@ -201,7 +228,15 @@ def _listed(fleet: Fleet, host: Host, door: SshDoor) -> Listed:
         through=tuple(each.name for each in before),
         workers=tuple(worker.name for worker in fleet.workers_on(host.name)),
         key=door.known_key(end),
+        key_file=fleet.ssh.key,
+        known_hosts=door.known_hosts(end),
+        jump=None if there.jumps is None else tuple(map(_as_jump, there.jumps)),
     )
+
+
+def _as_jump(hop: Hop) -> str:
+    address = f"[{hop.address}]" if ":" in hop.address else hop.address
+    return f"{hop.user}@" * bool(hop.user) + address + f":{hop.port}" * bool(hop.port)
 
 
 def _becomes_root(runner: Runner) -> bool:

@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fleet.adopt.hashes import read_hash
 from fleet.errors import UsageError
 from fleet.model import Fleet, Kind, Management
-from fleet.roles import hosts_with_users
-from fleet.secrets import Secret, resolve
+from fleet.ops.broker_users import kept_passwords, users_wanted
+from fleet.secrets import resolve
 from fleet.topology import desired_state
 from provisioning.apply import Door, Report, apply, plan_against, refusals
 from provisioning.broker.ctl import Rabbitmqctl
 from provisioning.broker.http_api import ClientCertificate
 from provisioning.broker.management import ManagementDoor
 from provisioning.broker.notes import notes
-from provisioning.broker.passwords import PasswordHash
 from provisioning.broker.rabbitmqctl import RabbitmqctlDoor
 from provisioning.broker.releases import refuse_unfit
 from provisioning.broker.state import refuse_foreign, refuse_protected
@@ -59,10 +57,11 @@ def plan_broker(
     """
     if not needs_provisioning(fleet):
         raise UsageError(f"{fleet.source}: Redis has no vhosts, users or queues to provision")
-    passwords = _passwords(fleet, environ)
+    kept = kept_passwords(fleet, environ)
     name, opened = open_door(fleet, environ, door)
     seen = opened.observe()
-    desired = desired_state(fleet, passwords, broker_version=seen.version)
+    users = users_wanted(fleet, kept, seen.resources)
+    desired = desired_state(fleet, users.passwords, broker_version=seen.version, accounts=users.accounts)
     refuse_protected(desired)
     refuse_foreign(desired, seen.resources)
     refuse_unfit(desired, seen)
@@ -73,7 +72,7 @@ def plan_broker(
         door_name=name,
         version=seen.version,
         refusals=refusals(planned, opened),
-        notes=notes(desired, seen.resources),
+        notes=(*notes(desired, seen.resources), *users.notes),
     )
 
 
@@ -115,28 +114,6 @@ def provision_broker(
     """Plan and carry out at once, without asking anybody."""
     planned = plan_broker(fleet, environ, door=door, prune=prune)
     return apply_plan(planned, allow_destructive=allow_destructive)
-
-
-def _passwords(fleet: Fleet, environ: Mapping[str, str]) -> dict[str, Secret | PasswordHash]:
-    broker = fleet.broker
-    if broker.password is None:
-        raise UsageError(
-            f"user `{broker.user}` has no password to be provisioned with",
-            hint='set `password = "env:FLEET_BROKER_PASSWORD"` in [broker]',
-        )
-    declared = [(broker.user, broker.password, broker.password_hash)]
-    declared += [(user.name, user.password, user.password_hash) for user in broker.users]
-    found: dict[str, Secret | PasswordHash] = {
-        name: read_hash(resolve(kept, environ=environ).reveal(), user=name)
-        if kept
-        else resolve(password, environ=environ)
-        for name, password, kept in declared
-    }
-    for host in hosts_with_users(fleet):
-        if host.password is not None:
-            secret = resolve(host.password, environ=environ)
-            found |= dict.fromkeys((broker.host_user(host.name), broker.host_sender(host.name)), secret)
-    return found
 
 
 def management_door(management: Management, environ: Mapping[str, str]) -> ManagementDoor:

@@ -8,18 +8,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fleet.errors import FleetError
+from fleet.hosts.bundle import Material
 from fleet.hosts.install import Release, ask_target, install, prune
 from fleet.hosts.material import gather
 from fleet.hosts.release import build_release
 from fleet.hosts.target import Target
+from fleet.hosts.units import worker_of_unit
 from fleet.model import Fleet, Host
 from fleet.ops.host_plans import HostChange, plan_host
 from fleet.ops.hosts import SudoPassword, on_hosts
+from fleet.ops.witness import Witness
 from provisioning.apply import Report
 from provisioning.errors import HostChangeFailed, HostUnfit, ProvisioningError
 from provisioning.hosts.apply import apply
 from provisioning.hosts.door import HostDoor, Operator
 from provisioning.hosts.many import Done
+from provisioning.hosts.objects import Unit
 from provisioning.hosts.planning import plan
 from provisioning.hosts.runner import Runner
 from provisioning.hosts.state import HostState
@@ -75,13 +79,20 @@ def plan_hosts(
     materials = {host.name: gather(fleet, host.name, environ=environ) for host in hosts}
 
     def work(host: Host, runner: Runner) -> HostChange:
-        try:
-            release = releases.build(ask_target(runner))
-        except FleetError as error:
-            raise HostUnfit(f"host `{host.name}`: {error.message}", hint=error.hint) from error
-        return plan_host(fleet, host.name, runner, release, materials[host.name], contents=contents)
+        return plan_one(fleet, runner, materials[host.name], releases=releases, contents=contents)
 
     return on_hosts(fleet, hosts, work, sudo_password=sudo_password)
+
+
+def plan_one(
+    fleet: Fleet, runner: Runner, material: Material, *, releases: Releases, contents: bool = False
+) -> HostChange:
+    """Look at the host that ``runner`` is named after, build its release, and return what must change."""
+    try:
+        release = releases.build(ask_target(runner))
+    except FleetError as error:
+        raise HostUnfit(f"host `{runner.name}`: {error.message}", hint=error.hint) from error
+    return plan_host(fleet, runner.name, runner, release, material, contents=contents)
 
 
 def apply_hosts(
@@ -89,6 +100,7 @@ def apply_hosts(
     changes: Mapping[str, HostChange],
     *,
     by: Operator,
+    witness: Witness | None = None,
     allow_destructive: bool = False,
     sudo_password: SudoPassword | None = None,
     on_done: Callable[[Done[Report]], None] = lambda _: None,
@@ -97,30 +109,54 @@ def apply_hosts(
     hosts = tuple(host for host in fleet.hosts if host.name in changes)
 
     def work(host: Host, runner: Runner) -> Report:
-        return apply_host(changes[host.name], runner, by=by, allow_destructive=allow_destructive)
+        return apply_host(
+            changes[host.name], runner, by=by, witness=witness, allow_destructive=allow_destructive
+        )
 
     return on_hosts(fleet, hosts, work, sudo_password=sudo_password, on_done=on_done)
 
 
 def apply_host(
-    change: HostChange, runner: Runner, *, by: Operator, allow_destructive: bool = False
+    change: HostChange,
+    runner: Runner,
+    *,
+    by: Operator,
+    witness: Witness | None = None,
+    allow_destructive: bool = False,
 ) -> Report:
     """Install the release, start new instances, and end the old ones when those are ready.
 
-    Old instances end in the background, for as long as their tasks need. Where a new instance does not get
-    ready, the old ones go on, and the release that was current is so again.
+    A new instance is ready when it says so, and the ``witness`` sees its consumers. Old instances end in the
+    background, for as long as their tasks need. Where a new one does not get ready, the old ones go on, and
+    the release that was current is so again.
     """
     door = HostDoor(runner)
-    if not change.is_installed:
-        _install(runner, change.release)
+    if change.install is not None:
+        _install(runner, change.install)
     begun = apply(change.begin, door, by=by, allow_destructive=allow_destructive)
+    if begun.converged and witness is not None and (change.ends or _starts(change)):
+        begun = _seen(begun, change, runner.name, witness)
     if not begun.converged:
         return _put_back(begun, change.back, door, by)
     if change.end is not None:
         ended = apply(plan(change.end, door.observe(change.end)), door, by=by)
         begun = replace(ended, done=(*begun.done, *ended.done), notes=(*begun.notes, *ended.notes))
-    _prune(runner, change.releases_in_use)
+    if change.releases_in_use is not None:
+        _prune(runner, change.releases_in_use)
     return begun
+
+
+def _starts(change: HostChange) -> bool:
+    units = (each.after for each in change.begin.changes if isinstance(each.after, Unit))
+    return any(unit.active and worker_of_unit(unit.name) for unit in units)
+
+
+def _seen(begun: Report, change: HostChange, host: str, witness: Witness) -> Report:
+    """Return ``begun`` as failed where the broker does not see what was started."""
+    try:
+        return replace(begun, notes=(*begun.notes, *witness.await_consumers(host, change.consumes)))
+    except ProvisioningError as error:
+        return replace(begun, error=error)
 
 
 def _put_back(failed: Report, back: HostState | None, door: HostDoor, by: Operator) -> Report:

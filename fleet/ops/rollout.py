@@ -7,6 +7,7 @@ from fleet.model import Fleet
 from fleet.ops.host_plans import HostChange
 from fleet.ops.hosts import SudoPassword
 from fleet.ops.provision_hosts import apply_hosts
+from fleet.ops.witness import Witness
 from provisioning.apply import Report
 from provisioning.hosts.door import Operator
 from provisioning.hosts.many import Done
@@ -27,6 +28,7 @@ def roll_out(
     batches: Sequence[Sequence[str]],
     *,
     by: Operator,
+    witness: Witness | None = None,
     allow_destructive: bool = False,
     sudo_password: SudoPassword | None = None,
     on_batch: Callable[[Sequence[str]], None] = lambda _: None,
@@ -34,8 +36,9 @@ def roll_out(
 ) -> Rollout:
     """Change one batch of hosts after the other; a batch in which a host fails is the last.
 
-    A host is changed when its new instances are ready, which means that the broker delivers to them. Where
-    one does not get ready, that host goes on with the old ones; hosts that were changed before stay changed.
+    A host is changed when its new instances are ready, which means that the broker delivers to them, and the
+    ``witness`` has seen so. Where one does not get ready, that host goes on with the old ones; hosts that
+    were changed before stay changed.
     """
     done: list[Done[Report]] = []
     for at, batch in enumerate(batches):
@@ -44,6 +47,7 @@ def roll_out(
             fleet,
             {name: changes[name] for name in batch},
             by=by,
+            witness=witness,
             allow_destructive=allow_destructive,
             sudo_password=sudo_password,
             on_done=on_done,

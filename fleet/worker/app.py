@@ -18,9 +18,10 @@ from celery import Celery
 
 from fleet import fleetfile
 from fleet.errors import UsageError
-from fleet.login import login_of
+from fleet.login import Login, login_of
 from fleet.model import BACKUP_TASK, CHECK_URLS_TASK, RESTORE_TASK, SEND_MAIL_TASK, Fleet, Queue
 from fleet.routes import allows
+from fleet.secrets import Secret
 from fleet.worker.application import FleetCelery
 from fleet.worker.connecting import Setting, connection_settings
 from fleet.worker.context import WorkerContext, worker_context
@@ -40,10 +41,11 @@ TASK_MODULES: Mapping[str, Sequence[str]] = MappingProxyType(
 def build_app(context: WorkerContext) -> FleetCelery:
     """Return the app of a worker: settings, built-in tasks and the operator's own tasks.
 
-    Raises UsageError when a module of ``[tasks] imports`` cannot be imported, or a task has a foreign base.
+    Raises UsageError when a module of ``[tasks] imports`` cannot be imported, or a task has a foreign base,
+    and SecretMissing.
     """
     app = _app(context.fleet, worker_settings(context))
-    app.log_in_with(lambda: context.login().password)
+    app.log_in_with(_password_of_one_user(context.login))
     app.serve(context)
     app.amqp.queues.select([queue.name for queue in context.queues])
     for module in _modules_of(context.declared_queues):
@@ -56,6 +58,24 @@ def build_app(context: WorkerContext) -> FleetCelery:
     app.finalize()
     _require_our_base(app)
     return app
+
+
+def _password_of_one_user(login: Callable[[], Login]) -> Callable[[], Secret | None]:
+    """Return what gives the present password for as long as it is that of the same broker user.
+
+    A connection's user is fixed when the app is made. After a rotation the password belongs to another user;
+    a worker that has not been started anew yet goes on as the one before, who is there until it is over.
+    """
+    known = login()
+
+    def password() -> Secret | None:
+        nonlocal known
+        present = login()
+        if present.user == known.user:
+            known = present
+        return known.password
+
+    return password
 
 
 def control_app(fleet: Fleet, *, environ: Mapping[str, str]) -> FleetCelery:

@@ -7,34 +7,24 @@ from functools import partial
 from typing import Any
 
 from celery import signals
-from prometheus_client import CollectorRegistry
 
 from fleet.certificates import certificate_warnings
 from fleet.journal import JournalWriter
-from fleet.metrics.collectors import (
-    register_certificates,
-    register_declared,
-    register_ledger,
-    register_outbox,
-    register_worker,
-)
-from fleet.metrics.registry import new_registry
 from fleet.metrics.server import MetricsServer
-from fleet.metrics.tasks import TaskMetrics
-from fleet.routes import allows
 from fleet.worker.app import build_app
 from fleet.worker.application import FleetCelery
 from fleet.worker.context import WorkerContext
+from fleet.worker.garbage import set_aside
 from fleet.worker.guard import FAILED, INTERRUPTED, Doors, Guard
 from fleet.worker.health import WorkerHealth
+from fleet.worker.late_metrics import LateMetrics
 from fleet.worker.logs import ignore_advice, log_to_stderr
 from fleet.worker.notify import Notifier
+from fleet.worker.parent import end_with_parent
 from fleet.worker.preflight import WAIT_SECONDS, await_broker, look_for_queues, ready_messages
 from fleet.worker.remote import take_over_shutdown
 from fleet.worker.report import Reporter
-from fleet.worker.supervise import end_with_parent
 from fleet.worker.telemetry import Telemetry
-from fleet.worker.tracing import TaskTracer
 from fleet.worker.watchdog import LIMIT_SECONDS, Watchdog
 
 log = logging.getLogger(__name__)
@@ -69,14 +59,16 @@ def run_worker(context: WorkerContext, options: WorkerOptions) -> int:
         log.warning("%s", warning, extra={"event": "certificate_ends"})
     await_broker(lambda: look_for_queues(context), wait_seconds=options.wait_seconds)
     if options.trace_tasks:
+        from fleet.worker.tracing import TaskTracer
+
         TaskTracer().install()
-    journal, registry, health = _journal(context), new_registry(), WorkerHealth(context)
+    journal, health = _journal(context), WorkerHealth(context)
+    metrics = LateMetrics(app, health)
     app.telemetry = Telemetry(
-        host=context.host, worker=context.node_name, metrics=TaskMetrics(registry), journal=journal
+        host=context.host, worker=context.node_name, metrics=metrics.tasks, journal=journal
     )
     health.lost = lambda: app.telemetry.lost
-    _export(app, registry, health)
-    server = _serve(context, registry, health, options)
+    server = _serve(context, metrics, health, options)
     try:
         return _work(app, health, journal, options)
     finally:
@@ -92,25 +84,12 @@ def _journal(context: WorkerContext) -> JournalWriter | None:
     return JournalWriter(context.fleet, context.host, login.password, user=login.user)
 
 
-def _export(app: FleetCelery, registry: CollectorRegistry, health: WorkerHealth) -> None:
-    context, metrics = app.fleet_context, app.telemetry.metrics
-    for task in app.tasks:
-        for queue_name, queue in app.declared_queues.items():
-            if metrics is not None and allows(queue, task):
-                metrics.prepare(task, queue_name)
-    register_worker(registry, health.snapshot)
-    register_declared(registry, context.fleet)
-    register_certificates(registry, context.fleet.broker.tls)
-    register_ledger(registry, context.fleet.state_dir, host=context.host)
-    register_outbox(registry, context.fleet, host=context.host)
-
-
 def _serve(
-    context: WorkerContext, registry: CollectorRegistry, health: WorkerHealth, options: WorkerOptions
+    context: WorkerContext, metrics: LateMetrics, health: WorkerHealth, options: WorkerOptions
 ) -> MetricsServer | None:
     if not options.metrics or not context.metrics_port:
         return None
-    server = MetricsServer(registry, health, context.metrics_address, context.metrics_port)
+    server = MetricsServer(metrics.exposition, health, context.metrics_address, context.metrics_port)
     server.start()
     return server
 
@@ -149,6 +128,7 @@ def _work(
         without_mingle=True,
         without_heartbeat=True,
     )
+    set_aside()
     try:
         worker.start()
     finally:

@@ -25,11 +25,12 @@ _POOLS = {Pool.PREFORK: "fleet.worker.pool:FleetPool"}
 def worker_settings(context: WorkerContext) -> tuple[Setting, ...]:
     """Return every setting of a worker.
 
-    Raises UsageError when Redis would hand a task that still runs to a second worker.
+    Raises UsageError when Redis would hand a task that still runs to a second worker, and SecretMissing: what
+    is kept as the password says which of a user's two accounts it belongs to.
     """
     specific = _redis(context) if context.is_redis else _rabbitmq(context)
     return (
-        *connection_settings(context.fleet, user=context.fleet.broker.host_user(context.host)),
+        *connection_settings(context.fleet, user=context.login().user),
         *_messages(context.fleet),
         *_routing(context),
         *_pool(context),

@@ -4,7 +4,6 @@ On a real host systemd does this, with a unit for each worker. The decisions are
 supervisor carries them out.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -14,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import IO
+
+from fleet.worker.parent import PARENT_VARIABLE
 
 #: exit codes that a restart does not mend: 0 (it was told to stop) and 2 (usage, configuration)
 NOT_RESTARTED = frozenset({0, 2})
@@ -26,10 +27,6 @@ MARGIN_SECONDS = 30.0
 POLL_SECONDS = 0.2
 #: exit code after Ctrl-C
 INTERRUPTED = 130
-#: tells a worker which process to end with
-PARENT_VARIABLE = "FLEET_SUPERVISOR_PID"
-
-_PR_SET_PDEATHSIG = 1
 #: exit codes of a process that SIGINT, SIGQUIT or SIGTERM ended
 _STOPPED = frozenset({130, 131, 143})
 
@@ -168,17 +165,6 @@ class Supervisor:
             self._report(f"[{child.name}] did not end within {self._stop_seconds:g} s and is killed")
             child.process.kill()
             child.codes.append(_exit_code(child.process.wait()))
-
-
-def end_with_parent(environ: Mapping[str, str]) -> None:
-    """When a supervisor started this process, stop (warm) as soon as that supervisor is gone."""
-    parent = environ.get(PARENT_VARIABLE)
-    if parent is None:
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(parent):
-        # It was gone before the kernel knew that we care.
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _send_to_all(children: Sequence[_Child], number: int) -> None:

@@ -6,18 +6,21 @@ Called from Celery's event loop: no method blocks, and none raises.
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol
 
 from fleet.errors import FleetError
 from fleet.journal.record import Outcome
 from fleet.metrics.metric import OTHER
-from fleet.metrics.tasks import TaskMetrics
 from fleet.publish.message import FIRST_HEADER, SENT_HEADER
 from fleet.worker.delay import delay_of
 from fleet.worker.gate import NOT_UNDERSTOOD, Admit, Postpone, Reason, Refuse, Verdict
 from fleet.worker.message import is_name
 from fleet.worker.outcome import EXPIRED, LOST
+
+if TYPE_CHECKING:
+    from fleet.metrics.tasks import TaskMetrics
 
 #: outcome of a message that never ran because the gate would not have it
 REFUSED = "refused"
@@ -41,8 +44,10 @@ def _quiet(
         try:
             hook(self, *args, **kwargs)
         except Exception:  # noqa: BLE001 - whatever goes wrong here, the task must go on
-            if self.metrics is not None:
-                self.metrics.errors.labels(hook.__name__).inc()
+            # Not even the counting of it may raise.
+            with suppress(Exception):
+                if self.metrics is not None:
+                    self.metrics.errors.labels(hook.__name__).inc()
 
     return call
 
@@ -55,19 +60,24 @@ class Telemetry:
         *,
         host: str = "",
         worker: str = "",
-        metrics: TaskMetrics | None = None,
+        metrics: "Callable[[], TaskMetrics] | None" = None,
         journal: Journal | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.metrics = metrics
         #: runs whose child process went away
         self.lost = 0
         #: grows whenever a message comes, a run begins or a run ends
         self.progress = 0
         self._host = host
         self._worker = worker
+        self._metrics = metrics
         self._journal = journal
         self._clock = clock
+
+    @property
+    def metrics(self) -> "TaskMetrics | None":
+        """Return what counts, which may be made only now."""
+        return self._metrics() if self._metrics is not None else None
 
     @_quiet
     def received(self, message: Any, queue: str | None, verdict: Verdict) -> None:
@@ -76,10 +86,16 @@ class Telemetry:
         name = queue or OTHER
         # Names from refused messages are a stranger's; they get no series of their own.
         task = message.headers["task"] if isinstance(verdict, Admit | Postpone) else OTHER
-        if self.metrics is not None:
-            self.metrics.received(task, name, redelivered=bool(message.delivery_info.get("redelivered")))
         if isinstance(verdict, Refuse):
-            self._refused(message.headers, name, verdict)
+            self._journal_refusal(message.headers, name, verdict)
+        if (metrics := self.metrics) is None:
+            return
+        metrics.received(task, name, redelivered=bool(message.delivery_info.get("redelivered")))
+        if isinstance(verdict, Refuse):
+            if verdict.reason in NOT_UNDERSTOOD:
+                metrics.unknown(name)
+            else:
+                metrics.refused(name, verdict.reason.value)
 
     @_quiet
     def started(self, request: Any) -> None:
@@ -91,8 +107,8 @@ class Telemetry:
             due = sent + delay_of(str(request.delivery_info.get("routing_key", "")))
             eta = request.eta.timestamp() if request.eta else due
             request.wait_seconds = max(0.0, request.time_start - max(due, eta))
-        if self.metrics is not None:
-            self.metrics.started(request.task.name, request.queue, wait_seconds=request.wait_seconds)
+        if (metrics := self.metrics) is not None:
+            metrics.started(request.task.name, request.queue, wait_seconds=request.wait_seconds)
 
     @_quiet
     def finished(self, request: Any, outcome: str, *, error: BaseException | None) -> None:
@@ -103,14 +119,6 @@ class Telemetry:
         started = request.time_start
         runtime = now - started if started else None
         first = _stamp(request.request_dict, FIRST_HEADER)
-        if self.metrics is not None:
-            self.metrics.finished(
-                request.task.name,
-                request.queue,
-                outcome,
-                runtime_seconds=runtime,
-                end_to_end_seconds=None if first is None else now - first,
-            )
         if self._journal is not None:
             self._journal.put_nowait(
                 Outcome(
@@ -129,13 +137,16 @@ class Telemetry:
                     message=_told(error),
                 )
             )
+        if (metrics := self.metrics) is not None:
+            metrics.finished(
+                request.task.name,
+                request.queue,
+                outcome,
+                runtime_seconds=runtime,
+                end_to_end_seconds=None if first is None else now - first,
+            )
 
-    def _refused(self, headers: Mapping[str, Any], queue: str, refusal: Refuse) -> None:
-        if self.metrics is not None:
-            if refusal.reason in NOT_UNDERSTOOD:
-                self.metrics.unknown(queue)
-            else:
-                self.metrics.refused(queue, refusal.reason.value)
+    def _journal_refusal(self, headers: Mapping[str, Any], queue: str, refusal: Refuse) -> None:
         task_id, task = headers.get("id"), headers.get("task")
         # The journal's own messages carry these names, and a stranger's may fit into none.
         if self._journal is None or not (is_name(task_id) and is_name(task)):

@@ -20,6 +20,7 @@ def from_management(row: Mapping[str, object], named: Iterable[Mapping[str, obje
         vhost=str(row["vhost"]),
         handle=name,
         client=str(given) if given else _host(name),
+        address=_host(name),
     )
 
 
@@ -29,7 +30,7 @@ def from_rabbitmqctl(line: str) -> Connection | None:
     if len(columns) != len(COLUMNS):
         return None
     pid, user, vhost, name = columns
-    return Connection(user=user, vhost=vhost, handle=pid, client=_host(name))
+    return Connection(user=user, vhost=vhost, handle=pid, client=_host(name), address=_host(name))
 
 
 def _host(name: str) -> str:

@@ -15,9 +15,11 @@ from provisioning.broker.objects import (
     OperatorPolicy,
     Policy,
     Queue,
+    User,
     Vhost,
 )
 from provisioning.broker.state import State
+from provisioning.broker.tags import LONGEST_TAG, is_kept
 from provisioning.plan import Identity, Resource
 
 Version = tuple[int, ...]
@@ -110,12 +112,25 @@ def _missing(resource: Resource, there: set[Identity]) -> Iterator[str]:
 
 def _faults(resource: Resource, actual: Mapping[Identity, Resource], version: Version) -> Iterator[str]:
     match resource:
+        case User():
+            yield from _tag_faults(resource, actual.get(resource.identity))
         case Vhost():
+            yield from _tag_faults(resource, actual.get(resource.identity))
             yield from _vhost_faults(resource, actual.get(resource.identity), version)
         case Policy():
             yield from _policy_faults(resource, version)
         case OperatorPolicy():
             yield from _operator_policy_faults(resource, version)
+
+
+def _tag_faults(resource: User | Vhost, actual: Resource | None) -> Iterator[str]:
+    there = actual.tags or () if isinstance(actual, User | Vhost) else ()
+    for tag in resource.tags or ():
+        if tag not in there and not is_kept(tag):
+            yield (
+                f"it would keep the tag `{tag}` as another one: tags are plain ASCII, without blanks around"
+                f" them, of no more than {LONGEST_TAG} characters"
+            )
 
 
 def _vhost_faults(vhost: Vhost, actual: Resource | None, version: Version) -> Iterator[str]:

@@ -26,8 +26,11 @@ class Router:
             if each.vhost == vhost:
                 self._bindings.setdefault(each.source, []).append(each)
 
-    def reached(self, exchange: str, key: str) -> set[str]:
-        """Return the names of the queues in which a message may come to wait, now or when it expires."""
+    def reached(self, exchange: str, key: str | None) -> set[str]:
+        """Return the names of the queues in which a message may come to wait, now or when it expires.
+
+        Without a key: those in which a message may that has any key.
+        """
         pending, seen, queues = [(exchange, key)], set(), set()
         while pending:
             step = pending.pop()
@@ -37,35 +40,35 @@ class Router:
             for name, is_queue in self._next(*step):
                 if not is_queue:
                     pending.append((name, step[1]))
-                elif name not in queues:
+                elif name not in queues and name in self._queues:
                     queues.add(name)
-                    pending.extend(self._expired(self._queues.get(name), step[1]))
+                    pending.extend(_expired(self._queues[name], step[1]))
         return queues
 
     def keys_into(self, exchange: str) -> set[str]:
         """Return one key for each binding of an exchange, with something in place of its wildcards."""
         return {_sample(each.routing_key) for each in self._bindings.get(exchange, ())}
 
-    def _next(self, exchange: str, key: str) -> Iterator[tuple[str, bool]]:
+    def _next(self, exchange: str, key: str | None) -> Iterator[tuple[str, bool]]:
         """Yield what a message goes to from an exchange, and whether that is a queue."""
         if exchange in ("", DEFAULT_EXCHANGE):
-            if key in self._queues:
-                yield key, True
+            yield from ((name, True) for name in (self._queues if key is None else (key,)))
             return
         declared = self._exchanges.get(exchange)
         kind = declared.type if declared else BROKERS_EXCHANGES.get(exchange, DIRECT)
-        matched = [each for each in self._bindings.get(exchange, ()) if _matches(kind, each.routing_key, key)]
-        yield from ((each.destination, each.destination_type == "queue") for each in matched)
+        bound = self._bindings.get(exchange, ())
+        matched = [each for each in bound if key is None or _matches(kind, each.routing_key, key)]
+        yield from ((each.destination, each.destination_type == Queue.KIND) for each in matched)
         alternate = declared.arguments.get("alternate-exchange") if declared else None
-        if not matched and isinstance(alternate, str):
+        if (key is None or not matched) and isinstance(alternate, str):
             yield alternate, False
 
-    def _expired(self, queue: Queue | None, key: str) -> Iterator[tuple[str, str]]:
-        if queue is None or "x-message-ttl" not in queue.arguments:
-            return
-        dead = queue.arguments.get("x-dead-letter-exchange")
-        if isinstance(dead, str):
-            yield dead, str(queue.arguments.get("x-dead-letter-routing-key", key))
+
+def _expired(queue: Queue, key: str | None) -> Iterator[tuple[str, str | None]]:
+    dead = queue.arguments.get("x-dead-letter-exchange")
+    if "x-message-ttl" in queue.arguments and isinstance(dead, str):
+        own = queue.arguments.get("x-dead-letter-routing-key")
+        yield dead, own if isinstance(own, str) else key
 
 
 def topic_matches(pattern: str, key: str) -> bool:

@@ -32,9 +32,12 @@ def apply(planned: HostPlan, door: HostDoor, *, by: Operator, allow_destructive:
 def _refuse_blocked(planned: HostPlan) -> None:
     reasons = tuple(f"{'/'.join(identity[1:])}: {why}" for identity, why in planned.refusals.items())
     if reasons:
+        is_blocked = any(identity in planned.seen.blocked for identity in planned.refusals)
         raise errors.Unsupported(
             f"host `{planned.host}`: {named(reasons)}; nothing was changed",
-            hint="declare the path that the link leads to, or remove the link",
+            hint="declare the path that the link leads to, or remove the link"
+            if is_blocked
+            else "plan again",
         )
 
 

@@ -237,6 +237,10 @@ class Unit(HostObject):
     waits: bool = field(default=True, compare=False)
     #: as seen: it was told to stop, and has not yet
     ending: bool = field(default=False, compare=False)
+    #: as seen: what it says of itself
+    status: str = field(default="", compare=False)
+    #: as seen: when it was started last, in seconds since the host was
+    since: float = field(default=0.0, compare=False)
 
     @property
     def identity(self) -> Identity:

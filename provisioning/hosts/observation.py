@@ -114,4 +114,6 @@ def _unit(name: str, found: Mapping[str, Any]) -> Unit:
         active=found["active"],
         restart_on=str(found["restart_on"]),
         ending=found["ending"],
+        status=str(found["status"]),
+        since=float(found["since"]),
     )

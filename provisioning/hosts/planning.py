@@ -1,7 +1,7 @@
 """What must change on a host?"""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,9 +40,7 @@ def plan(desired: HostState, seen: HostObservation, *, prune: bool = True) -> Ho
         desired=desired,
         plan=planned,
         seen=seen,
-        refusals={
-            c.identity: seen.blocked[c.identity] for c in planned.changes if c.identity in seen.blocked
-        },
+        refusals=dict(_refusals(planned.changes, seen.blocked)),
         notes=tuple(_room(planned, seen.free_bytes)),
     )
 
@@ -63,6 +61,21 @@ def diff(change: Change) -> tuple[str, ...]:
         return ("(not text)",)
     name = "/dev/null" if known is None else after.path
     return tuple(difflib.unified_diff(old, new, name, after.path, lineterm="", n=3))
+
+
+def _refusals(changes: Iterable[Change], blocked: Mapping[Identity, str]) -> Iterator[tuple[Identity, str]]:
+    for change in changes:
+        if change.identity in blocked:
+            yield change.identity, blocked[change.identity]
+        elif _is_unknown(change):
+            yield change.identity, "it changed after it was looked at, and what stood there is not known here"
+
+
+def _is_unknown(change: Change) -> bool:
+    after, before = change.after, change.before
+    if not isinstance(after, File) or after.content is not None:
+        return False
+    return not isinstance(before, File) or before.digest != after.digest
 
 
 def _room(planned: Plan, free: Mapping[str, int]) -> Iterator[str]:

@@ -19,12 +19,17 @@ _UNIT = re.compile(r"[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*\.(service|socket|timer
 class HostState:
     """The objects that a host must have; what else we put there may be pruned, what others did never is.
 
-    ``owner`` is who "we" are: states of different owners on one host leave each other alone.
+    ``owner`` is who "we" are: states of different owners on one host leave each other alone. What lies below
+    one of the directories ``keeps`` is never pruned. A file without a content, but with the digest of one, is
+    there already, and stays.
     """
 
-    def __init__(self, objects: Iterable[HostObject], *, owner: str = "fleet") -> None:
+    def __init__(
+        self, objects: Iterable[HostObject], *, owner: str = "fleet", keeps: Sequence[str] = ()
+    ) -> None:
         """Take the objects in any order; raises MalformedState."""
         self.owner = owner
+        self._keeps = tuple(f"{path}/" for path in keeps)
         self._objects = tuple(objects)
         problems = [problem for thing in self._objects if (problem := _problem(thing))]
         counts = Counter(thing.identity for thing in self._objects)
@@ -44,6 +49,8 @@ class HostState:
 
         Users stay: files of theirs would belong to nobody, and later to somebody else.
         """
+        if isinstance(resource, Placed):
+            return not resource.path.startswith(self._keeps)
         return not isinstance(resource, SystemUser)
 
     def losses(
@@ -99,7 +106,7 @@ def _path_problem(path: str) -> str | None:
 
 
 def _content_problem(thing: Placed) -> str | None:
-    if isinstance(thing, File) and thing.content is None:
+    if isinstance(thing, File) and thing.content is None and not thing.digest:
         return f"`{thing.path}` has no content"
     if isinstance(thing, Tree) and thing.archive is None:
         return f"`{thing.path}` has no archive"

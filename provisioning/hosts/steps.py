@@ -21,8 +21,7 @@ def contents(changes: Sequence[Change]) -> Iterator[tuple[int, bytes | Path]]:
         if isinstance(after, Tree):
             assert after.archive is not None
             yield index, after.archive
-        elif isinstance(after, File) and _brings_content(change, after):
-            assert after.content is not None
+        elif isinstance(after, File) and after.content is not None and _brings_content(change, after):
             yield index, after.content
 
 

@@ -23,6 +23,8 @@ LAYERS = {
     "fleet.doctor.command": 2,
     "fleet.doctor.endpoints": 2,
     "fleet.doctor.management": 2,
+    "fleet.accounts": 1,
+    "fleet.rotation": 1,
     "fleet.routes": 1,
     "fleet.roles": 1,
     "fleet.topology": 1,
@@ -107,7 +109,7 @@ DOORS = {
     "fabric": ("provisioning.hosts.ssh",),
     "paramiko": ("provisioning.hosts.ssh",),
     "invoke": ("provisioning.hosts.ssh",),
-    "prometheus_client": ("fleet.metrics", "fleet.worker.run", "fleet.beat"),
+    "prometheus_client": ("fleet.metrics",),
     "requests": (
         "fleet.mail.esp",
         "fleet.urls",

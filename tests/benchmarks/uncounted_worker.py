@@ -2,7 +2,7 @@
 
 import sys
 
-import fleet.worker.run as worker_run
+import fleet.worker.export as worker_export
 from fleet.cli.main import main
 from fleet.metrics.tasks import TaskMetrics
 
@@ -17,6 +17,6 @@ class NoMetrics(TaskMetrics):
 
 
 if __name__ == "__main__":
-    worker_run.TaskMetrics = NoMetrics  # type: ignore[attr-defined]
+    worker_export.TaskMetrics = NoMetrics  # type: ignore[attr-defined]
     sys.argv[0] = "fleet"
     main()

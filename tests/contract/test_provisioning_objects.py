@@ -34,6 +34,7 @@ from provisioning.broker.regexes import fault
 from provisioning.broker.releases import refuse_unfit, settled
 from provisioning.broker.resource import Arguments
 from provisioning.broker.state import State
+from provisioning.broker.tags import is_kept
 from provisioning.plan import Action, Change, Resource
 from tests.contract.place import Place, opened, told
 from tests.plan_cases import CASES, play
@@ -255,6 +256,24 @@ def test_a_broker_is_asked_for_nothing_that_it_would_refuse_or_forget(place: Pla
         else:
             refuse_unfit(desired, seen)
             assert place.converge(desired, made).converged
+
+
+@pytest.mark.parametrize(
+    ("door", "tags"),
+    [("http", ("é", " a", "t" * 256, "t" * 255, "a b,c%$`")), ("rabbitmqctl", ("é", "a b,c%$`"))],
+)
+def test_a_tag_is_refused_where_the_broker_would_keep_another_one(
+    place: Place, door: str, tags: tuple[str, ...]
+) -> None:
+    made = place.door(door)
+    for tag in tags:
+        desired = place.desired(User(name=f"{place.name}.u", tags=(place.name, tag), password=Password("p")))
+        if is_kept(tag):
+            refuse_unfit(desired, made.observe())
+        else:
+            with pytest.raises(errors.Unsupported, match=r"as another one.*nothing was changed"):
+                refuse_unfit(desired, made.observe())
+        assert place.converge(desired, made).converged is is_kept(tag), tag
 
 
 EXPRESSIONS = (

@@ -22,12 +22,22 @@ def named(each_broker: BrokerNode, tmp_path: Path) -> Iterator[BrokerVhost]:
         made.delete()
 
 
+#: what each profile adds to [broker], but for directories
+PROFILES = {"least-privilege": "", "per-host": 'host_password = "file:{directory}/{{host}}"\n'}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("door", ["http", "definitions"])
 def test_a_provisioned_fleet_is_adopted_and_its_plan_is_empty(
-    each_broker: BrokerNode, named: BrokerVhost, tmp_path: Path, door: str
+    each_broker: BrokerNode, named: BrokerVhost, tmp_path: Path, door: str, profile: str
 ) -> None:
-    original = fleetfile.read(str(named.write_fleet_toml(hosts_and_workers("alpha", "beta"))))
-    assert provision_broker(original, {}).converged
+    hosts = ("alpha", "beta")
+    for host in hosts:
+        (tmp_path / host).write_text(f"password of {host}")
+    chosen = f'[broker]\nprofile = "{profile}"\n{PROFILES[profile].format(directory=tmp_path)}'
+    file = tmp_path / "fleet.toml"
+    file.write_text(named.fleet_toml(hosts_and_workers(*hosts)).replace("[broker]\n", chosen, 1))
+    assert provision_broker(fleetfile.read(str(file)), {}).converged
     environ = {"FLEET_ADMIN_PASSWORD": each_broker.admin_password.reveal()}
     exported = tmp_path / "exported.json"
     exported.write_text(json.dumps(named.api("GET", "definitions")))
@@ -47,4 +57,6 @@ def test_a_provisioned_fleet_is_adopted_and_its_plan_is_empty(
     adopted.write_text(adoption.file)
     lines = (line.partition("=") for line in adoption.secrets.splitlines() if not line.startswith("#"))
     known = environ | {name: value for name, _, value in lines}
-    assert plan_broker(fleetfile.read(str(adopted)), known).plan.changes == ()
+    fleet = fleetfile.read(str(adopted))
+    assert fleet.broker.profile == profile
+    assert plan_broker(fleet, known).plan.changes == ()

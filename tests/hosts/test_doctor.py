@@ -1,5 +1,6 @@
-"""`fleet doctor broker` looks at a cluster on hosts: each release, all nodes there, and one dead."""
+"""`fleet doctor broker` looks at a cluster on hosts: each release, all nodes there, one dead, one cut off."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from fleet.ops.provision import provision_broker
 from tests.broker import BrokerVhost, hosts_and_workers
 from tests.hosts.lab.brokers import Cluster
 from tests.hosts.lab.system import await_that
+from tests.servers import RunFleet
 
 
 @pytest.fixture
@@ -95,3 +97,50 @@ def test_a_cluster_is_sound_and_a_dead_node_is_told_by_every_check_that_it_conce
     command = replace(fleet, broker=replace(fleet.broker, management=None))
     assert told(examine(command, {}), "nodes")[0] == f"fail: node {dead.name} is down"
     assert any("a member is offline" in line for line in told(examine(command, {}), "quorum"))
+
+
+# 3.10 answers each time half a minute late for as long as a node is cut off, which takes too long here.
+@pytest.mark.parametrize("release", ["4.0"], indirect=True)
+def test_a_node_that_is_cut_off_is_told_by_the_majority_and_a_queue_that_lost_its_own_too(
+    cluster: Cluster, vhost: BrokerVhost, fleet: Fleet, run_fleet: RunFleet
+) -> None:
+    near, lonely = cluster.nodes[0], cluster.nodes[2]
+    # rabbitmqctl takes a second for each question, and longer over SSH.
+    fleet = replace(fleet, broker=replace(fleet.broker, rabbitmqctl=None))
+    # Of its two copies one is on the node to which it was declared.
+    pair = {"durable": True, "arguments": {"x-queue-type": "quorum", "x-quorum-initial-group-size": 2}}
+    replace(vhost, node=lonely).api("PUT", f"queues/{vhost.name}/pair", pair)
+    await_quorum(fleet, "pair (2 of 2)")
+    # There is one door, and the first address that is asked is the lonely node's.
+    file = vhost.directory / "fleet.toml"
+    first = f'urls = ["{lonely.management_tls_url}", "{near.management_tls_url}"]'
+    text = file.read_text().replace(f'url = "{near.management_tls_url}"', first)
+    file.write_text(text.replace(f'rabbitmqctl = ["{near.rabbitmqctl[0]}"]\n', ""))
+    cluster.partition([lonely.host.name])
+    lonely.await_paused()
+    await_that(lambda: len(near.running_nodes()) == 2, "the majority should go on", timeout_seconds=30)
+    await_quorum(fleet, "no majority")
+    done = run_fleet("doctor", "broker", "--json", file=file, timeout=120)
+    assert done.returncode == 4, done.stderr
+    found = [row for row in json.loads(done.stdout)["findings"] if row["level"] == "fail"]
+    assert [(row["check"], row["message"]) for row in found if row["check"] != "addresses"] == [
+        ("nodes", f"node {lonely.name} is down"),
+        ("quorum", "no majority: pair (1 of 2); they take and give nothing"),
+    ]
+    for port in (5671, 15671):
+        assert f'"`{lonely.host.address}:{port}` does not answer: ' in done.stdout
+    assert '"a member is offline: ' in done.stdout
+    # Who asks the lonely node alone hears nothing, and is told so.
+    file.write_text(file.read_text().replace(f', "{near.management_tls_url}"', ""))
+    done = run_fleet("doctor", "broker", file=file)
+    assert done.returncode == 5
+    assert "no door of the broker answered" in done.stderr
+
+
+def await_quorum(fleet: Fleet, words: str) -> None:
+    """Return once the check of majorities says ``words``: statistics lag behind what they are about."""
+    await_that(
+        lambda: any(words in line for line in told(examine(fleet, {}), "quorum")),
+        f"the queues should be told as `{words}`",
+        timeout_seconds=30,
+    )

@@ -1,5 +1,6 @@
 """Are the broker's users apart from each other, and is nothing asked of the broker that it cannot do?"""
 
+from fleet.accounts import SUFFIX, declared_name
 from fleet.config.checks.draft import Draft
 from fleet.config.convert import HOST_VARIABLE
 from fleet.config.locate import Path
@@ -8,12 +9,14 @@ from fleet.model import Kind, Profile
 #: objects of every broker that are never a fleet's own
 FOREIGN_VHOST = "/"
 FOREIGN_USER = "guest"
+#: what the two broker users of a host log in with
+HOST_SECRETS = ("password", "password_hash", "sender_password_hash")
 EXAMPLE = 'such as host_password = "file:/etc/fleet/{host}.password" in [broker]'
 PER_HOST = 'profile = "per-host" in [broker] gives each host a user of its own'
 
 
 def check_names(draft: Draft) -> None:
-    """The vhost is not ``/`` and the user not ``guest``; with Redis, the vhost is a number."""
+    """The vhost is not ``/``, the user neither ``guest`` nor a rotated one; a vhost of Redis is a number."""
     broker = draft.fleet.broker
     if broker.kind is Kind.REDIS:
         if not (broker.vhost.isascii() and broker.vhost.isdigit()):
@@ -34,6 +37,12 @@ def check_names(draft: Draft) -> None:
             ("broker", "user"),
             "`guest` is the broker's own user, which fleet never touches",
             hint='such as user = "celery"',
+        )
+    if broker.user.endswith(SUFFIX):
+        draft.problems.add(
+            ("broker", "user"),
+            f"`{broker.user}` ends in `{SUFFIX}`, as the name of a user does whose password was rotated",
+            hint=f'user = "{declared_name(broker.user)}"',
         )
 
 
@@ -83,18 +92,26 @@ def _check_apart(draft: Draft) -> None:
     others = {broker.user, *(user.name for user in broker.users)}
     others |= {broker.management.user} if broker.management else set()
     owners: dict[object, str] = {broker.password: f"user `{broker.user}`"}
+    if broker.password_hash is not None:
+        owners[broker.password_hash] = f"user `{broker.user}`"
     for host in fleet.hosts:
         for user in sorted({broker.host_user(host.name), broker.host_sender(host.name)} & others):
             draft.problems.add(("hosts", host.name), f"its broker user `{user}` has another role already")
         me = f"host `{host.name}`"
-        owner = owners.setdefault(host.password, me) if host.password else me
-        if owner != me:
-            draft.problems.add(("hosts", host.name, "password"), f"is the password of {owner}, too")
+        for key in HOST_SECRETS:
+            secret = getattr(host, key)
+            owner = owners.setdefault(secret, me) if secret else me
+            if owner != me:
+                what = "password" if key == "password" else "hash"
+                draft.problems.add(("hosts", host.name, key), f"is the {what} of {owner}, too")
 
 
 def _refuse_host_passwords(draft: Draft) -> None:
     written: list[Path] = [
-        ("hosts", name, "password") for name, host in draft.file.hosts.items() if host.password
+        ("hosts", name, key)
+        for name, host in draft.file.hosts.items()
+        for key in HOST_SECRETS
+        if getattr(host, key)
     ]
     if draft.file.broker.host_password is not None:
         written.insert(0, ("broker", "host_password"))

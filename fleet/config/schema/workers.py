@@ -32,6 +32,10 @@ class HostTable(Table):
     """Labels, used as `@label` wherever hosts are named."""
     password: Reference | None = None
     """With `per-host`: the password of this host's broker users; `host_password` when left out."""
+    password_hash: Reference | None = None
+    """Its hash, as RabbitMQ keeps it; provisioning then sets the hash, and needs no password."""
+    sender_password_hash: Reference | None = None
+    """The hash that the user has whom its workers send as; `password_hash` when left out."""
     ssh_user: LoginName | None = None
     """Who logs in over SSH; `user` of `[ssh]` when left out."""
     ssh_port: Port | None = None

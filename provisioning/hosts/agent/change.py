@@ -48,7 +48,7 @@ class Apply:
 
     def run(self, say: Say) -> None:
         """Make the changes; raises Refused before the first if somebody is at it or the host has moved."""
-        with locked(self._places, self._request["who"]):
+        with locked(self._places, self._request["who"], self._request["reason"]):
             seen = look(self._places, self._request["asked"])
             if fingerprint(seen) != self._request["fingerprint"]:
                 raise Refused("the host changed after the plan was made", why="moved", seen=seen)

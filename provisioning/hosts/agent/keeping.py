@@ -54,7 +54,7 @@ def write_manifest(places: Places, owner: str, manifest: dict[str, Any]) -> None
 
 
 @contextmanager
-def locked(places: Places, who: str) -> Iterator[None]:
+def locked(places: Places, who: str, reason: str) -> Iterator[None]:
     """Keep every other apply away. The kernel lets go of the lock when this program ends, however it ends."""
     places.ensure_above(LOCK)
     with places.parent(LOCK) as (directory, name):
@@ -66,7 +66,7 @@ def locked(places: Places, who: str) -> Iterator[None]:
         except BlockingIOError:
             raise Refused(_told_holder(file.read()), why="busy") from None
         file.truncate()
-        json.dump({"who": who, "since": time.time()}, file)
+        json.dump({"who": who, "since": time.time(), "reason": reason}, file)
         file.flush()
         yield
 
@@ -111,7 +111,8 @@ def _told_holder(text: str) -> str:
     try:
         found = json.loads(text)
         age = max(0, round(time.time() - found["since"]))
-        return f"`{found['who']}` has been changing it for {age} s"
+        why = f" ({found['reason']})" if found.get("reason") else ""
+        return f"`{found['who']}` has been changing it for {age} s{why}"
     except (ValueError, KeyError, TypeError):
         return "somebody else is changing it"
 

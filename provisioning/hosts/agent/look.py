@@ -19,6 +19,7 @@ CONTENT_BYTES = 256 * 1024
 CHUNK = 1 << 20
 #: file systems whose free space is told
 SPACES = ("/", "/opt", "/var")
+_COMES_AND_GOES = {"active": None, "ending": None, "status": None, "since": None}
 
 
 def look(places: Places, asked: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def look(places: Places, asked: dict[str, Any]) -> dict[str, Any]:
 
 def fingerprint(seen: dict[str, Any]) -> str:
     """Return a digest of all that a plan rests on. Whether a unit runs is left out: it may come and go."""
-    units = {name: {**unit, "active": None, "ending": None} for name, unit in seen["units"].items()}
+    units = {name: {**unit, **_COMES_AND_GOES} for name, unit in seen["units"].items()}
     paths = {name: {**found, "content": None} for name, found in seen["paths"].items()}
     facts = json.dumps({**seen, "units": units, "paths": paths}, sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()

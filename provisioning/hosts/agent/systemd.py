@@ -11,7 +11,7 @@ from provisioning.hosts.agent.places import Refused
 UNIT_SECONDS = 150.0
 QUICK_SECONDS = 30.0
 JOURNAL_LINES = 15
-PROPERTIES = "Id,LoadState,ActiveState,UnitFileState"
+PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,StatusText,ActiveEnterTimestampMonotonic"
 
 
 def unit_states(names: list[str]) -> dict[str, dict[str, Any]]:
@@ -82,11 +82,15 @@ def _verb(change: dict[str, Any]) -> str | None:
 
 def _state(block: str) -> dict[str, Any]:
     found = dict(line.split("=", 1) for line in block.strip().splitlines() if "=" in line)
+    state = found.get("ActiveState")
     return {
-        "exists": found.get("LoadState") != "not-found" or found.get("ActiveState") == "active",
+        "exists": found.get("LoadState") != "not-found" or state == "active",
         "enabled": found.get("UnitFileState") == "enabled",
-        "active": found.get("ActiveState") in {"active", "reloading", "refreshing"},
-        "ending": found.get("ActiveState") == "deactivating",
+        # One that is on its way there runs neither yet nor not: it can be started, and stopped.
+        "active": None if state == "activating" else state in {"active", "reloading", "refreshing"},
+        "ending": state == "deactivating",
+        "status": found.get("StatusText", ""),
+        "since": int(found.get("ActiveEnterTimestampMonotonic") or 0) / 1e6,
     }
 
 

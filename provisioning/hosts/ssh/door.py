@@ -60,6 +60,10 @@ class SshDoor:
         """Return the key that ``end`` is known by, or None."""
         return self._known.key(end)
 
+    def known_hosts(self, end: Endpoint) -> str | None:
+        """Return the fleet's own known_hosts file where that decides about ``end``; else the user's do."""
+        return self.settings.known_hosts if self._known.decides_alone(end) else None
+
     def host_key(self, ends: tuple[Endpoint, ...]) -> tuple[HostKey, Verdict]:
         """Return the key that the last of ``ends`` shows, and how it is known. The others must be trusted."""
         way = self._way(ends)

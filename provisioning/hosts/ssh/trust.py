@@ -36,6 +36,12 @@ class KnownHosts:
         """Return the first key that ``end`` is known by, or None."""
         return next((known.key for known in keys_of(self._files(end), end.known_as)), None)
 
+    def decides_alone(self, end: Endpoint) -> bool:
+        """Tell whether the fleet's own file decides about ``end``: it knows a key of it, or nobody does."""
+        if self._fleet is None:
+            return False
+        return self.key(end) is None or bool(keys_of((self._keys(self._fleet),), end.known_as))
+
     def algorithms(self, end: Endpoint, offered: tuple[str, ...]) -> tuple[str, ...]:
         """Return ``offered`` in the order in which ``end`` is to be asked for its keys."""
         return algorithms(keys_of(self._files(end), end.known_as), offered)

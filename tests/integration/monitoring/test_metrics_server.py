@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from fleet.errors import FleetError
 from fleet.metrics import http as metrics_http
-from fleet.metrics.registry import counter
+from fleet.metrics.registry import counter, exposition
 from fleet.metrics.server import MetricsServer
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -58,7 +58,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def server(registry: CollectorRegistry, checks: Checks) -> Iterator[MetricsServer]:
-    with running(MetricsServer(registry, checks)) as server:
+    with running(MetricsServer(exposition(registry), checks)) as server:
         yield server
 
 
@@ -140,7 +140,7 @@ def test_a_check_that_raises_is_ill_health_without_its_text(server: MetricsServe
 def test_a_collector_that_fails_fails_the_scrape_and_not_the_server(checks: Checks) -> None:
     registry = CollectorRegistry()
     registry.register(BrokenCollector())
-    with running(MetricsServer(registry, checks)) as server:
+    with running(MetricsServer(exposition(registry), checks)) as server:
         assert ask(server, "/metrics")[0] == 500
         assert ask(server, "/healthz")[0] == 200
 
@@ -179,7 +179,7 @@ def test_connections_beyond_the_limit_are_closed_at_once(
 
 
 def test_a_port_in_use_is_one_clear_error_with_a_hint(server: MetricsServer, checks: Checks) -> None:
-    second = MetricsServer(CollectorRegistry(), checks, port=server.port)
+    second = MetricsServer(exposition(CollectorRegistry()), checks, port=server.port)
     with pytest.raises(FleetError, match=f"127.0.0.1:{server.port}: Address already in use") as caught:
         second.start()
     assert "ss -ltnp" in str(caught.value.hint)
@@ -194,7 +194,7 @@ def test_the_default_address_is_loopback(server: MetricsServer) -> None:
 def test_a_forked_child_holds_neither_the_port_nor_a_connection(
     registry: CollectorRegistry, checks: Checks
 ) -> None:
-    server = MetricsServer(registry, checks)
+    server = MetricsServer(exposition(registry), checks)
     server.start()
     port = server.port
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:

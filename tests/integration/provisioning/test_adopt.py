@@ -121,6 +121,53 @@ def test_a_lost_broker_is_made_again_from_the_file_and_the_hashes_and_old_passwo
     assert site.pending() == []
 
 
+@pytest.fixture
+def per_host(site: Site) -> Site:
+    """The site after it has changed to users of each host's own, whose passwords are in files."""
+    directory = site.file.parent
+    for host in ("alpha", "beta"):
+        (directory / f"{host}.password").write_text(f"password of {host}")
+    chosen = f'[broker]\nprofile = "per-host"\nhost_password = "file:{directory}/{{host}}.password"\n'
+    site.file.write_text(site.file.read_text().replace("[broker]\n", chosen, 1))
+    site.repair()
+    return site
+
+
+@pytest.mark.parametrize("door", ["http", "definitions"])
+def test_users_of_each_hosts_own_are_adopted_and_on_a_new_broker_their_passwords_open_it(
+    per_host: Site, rabbit: RabbitNode, run_fleet: RunFleet, tmp_path: Path, door: str
+) -> None:
+    vhost, target = per_host.vhost, tmp_path / "adopted.toml"
+    exported = tmp_path / "exported.json"
+    exported.write_text(json.dumps(vhost.api("GET", "definitions")))
+    way = over_http(rabbit) if door == "http" else ("--definitions", str(exported))
+    done = adopt(vhost, run_fleet, target, *way, env=admin(rabbit))
+    assert done.returncode == 0, done.stderr
+    assert "provisioning it: changes nothing" in done.stderr
+    assert "FLEET_HOST_ALPHA_PASSWORD, FLEET_HOST_BETA_PASSWORD" in done.stderr
+    declared = tomllib.loads(target.read_text())
+    assert (declared["broker"]["profile"], declared["broker"]["user"]) == ("per-host", vhost.user)
+    known = variables(tmp_path / "adopted.env") | admin(rabbit)
+    if door == "definitions":
+        command = f'\nrabbitmqctl = ["{rabbit.rabbitmqctl[0]}"]\nuser ='
+        target.write_text(target.read_text().replace("\nuser =", command, 1))
+    checked = run_fleet("provision", "broker", "--check", file=target, env=known, timeout=90)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    vhost.delete()
+    made = run_fleet("provision", "broker", "--yes", file=target, env=known, timeout=90)
+    assert made.returncode == 0, made.stderr
+    for user in (f"{vhost.user}-{host}{end}" for host in ("alpha", "beta") for end in ("", "_send")):
+        host = user.removesuffix("_send").rpartition("-")[2]
+        with amqp.Connection(
+            host=vhost.address,
+            userid=user,
+            password=f"password of {host}",
+            virtual_host=vhost.name,
+            read_timeout=10,
+        ) as connection:
+            assert connection.connected
+
+
 def test_neither_file_is_ever_replaced_and_no_output_holds_a_hash(
     site: Site, rabbit: RabbitNode, run_fleet: RunFleet, tmp_path: Path
 ) -> None:

@@ -1,59 +1,121 @@
-"""The Ansible role: linted, and as honest about changes as the command that it runs."""
+"""The collection: linted, and as honest about changes as the command that it runs."""
 
-import os
-import re
-import subprocess
+import json
+import shutil
 import sys
 from pathlib import Path
 
+import pytest
+import yaml
+
+import fleet
+from tests.ansible import BIN, COLLECTION, Ansible
 from tests.integration.provisioning.conftest import Site
 
-ROOT = Path(__file__).parents[3]
-ANSIBLE = ROOT / "ansible"
-BIN = Path(sys.executable).parent
+PLAYBOOKS = sorted(path.stem for path in (COLLECTION / "playbooks").glob("*.yml"))
+ROLES = sorted(path.name for path in (COLLECTION / "roles").iterdir())
+FLEET_TOML = """\
+[broker]
+url = "amqp://127.0.0.1:5672"
+password = "env:P"
+[ssh]
+user = "deploy"
+key = "~/.ssh/fleet"
+jump = "ops@bastion.example.org:2222"
+[hosts.alpha]
+address = "10.0.0.11"
+labels = ["db", "far-away"]
+[hosts.beta]
+address = "10.0.0.12"
+ssh_user = "root"
+ssh_port = 2022
+jump = "none"
+[queues.mail]
+tasks = ["fleet.check_urls"]
+[workers.mail]
+hosts = ["alpha"]
+queues = ["mail"]
+"""
 
 
-def environ(home: Path) -> dict[str, str]:
-    """Return an environment in which Ansible keeps its files in ``home`` and finds the role."""
-    return {
-        "HOME": str(home),
-        "PATH": f"{BIN}:{os.environ['PATH']}",
-        "LC_ALL": "C.UTF-8",
-        "ANSIBLE_HOME": str(home / "ansible"),
-        "ANSIBLE_LOCAL_TEMP": str(home / "tmp"),
-        "ANSIBLE_REMOTE_TEMP": str(home / "tmp"),
-        "ANSIBLE_ROLES_PATH": str(ANSIBLE / "roles"),
-        "ANSIBLE_NOCOLOR": "1",
-        "NO_COLOR": "1",
+@pytest.fixture(scope="module")
+def ansible(tmp_path_factory: pytest.TempPathFactory) -> Ansible:
+    """Ansible with our collection."""
+    made = Ansible(tmp_path_factory.mktemp("a"))
+    made.install()
+    return made
+
+
+def test_the_collection_passes_the_strictest_lint(ansible: Ansible, tmp_path: Path) -> None:
+    # It leaves a cache where it runs.
+    shutil.copytree(COLLECTION, tmp_path / "ansible")
+    done = ansible.run("ansible-lint", "--strict", ".", directory=tmp_path / "ansible")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_collection_has_the_version_and_licence_of_fleet() -> None:
+    assert yaml.safe_load((COLLECTION / "galaxy.yml").read_text())["version"] == fleet.__version__
+    assert (COLLECTION / "LICENSE").read_text() == (COLLECTION.parent / "LICENSE").read_text()
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_a_playbook_is_well_formed(ansible: Ansible, playbook: str) -> None:
+    done = ansible.run("ansible-playbook", "--syntax-check", "-i", "localhost,", f"fleet.fleet.{playbook}")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_variable_of_a_role_is_described_with_its_default(role: str) -> None:
+    directory = COLLECTION / "roles" / role
+    described = yaml.safe_load((directory / "meta/argument_specs.yml").read_text())
+    options = described["argument_specs"]["main"]["options"]
+    defaults = yaml.safe_load((directory / "defaults/main.yml").read_text())
+    known = {name: option["default"] for name, option in options.items() if "default" in option}
+    assert known == defaults
+
+
+def test_the_inventory_is_that_of_the_fleet_file(ansible: Ansible, tmp_path: Path) -> None:
+    (tmp_path / "fleet.toml").write_text(FLEET_TOML)
+    (tmp_path / "fleet.yml").write_text(
+        f"plugin: fleet.fleet.hosts\ncommand: {BIN / 'fleet'}\n"
+        "groups:\n  far: \"'far-away' in fleet_labels\"\n"
+    )
+    done = ansible.run("ansible-inventory", "-i", str(tmp_path / "fleet.yml"), "--list")
+    found = json.loads(done.stdout, object_hook=lambda given: given.get("__ansible_unsafe", given))
+    groups = {name: group.get("hosts") for name, group in found.items() if name != "_meta"}
+    assert {name: hosts for name, hosts in groups.items() if hosts} == {
+        "far": ["alpha"],
+        "fleet_label_db": ["alpha"],
+        "fleet_label_far_away": ["alpha"],
+        "fleet_worker_mail": ["alpha"],
+        "fleet_workers": ["alpha"],
+        "ungrouped": ["beta"],
     }
+    trust = f"-o StrictHostKeyChecking=yes -o 'UserKnownHostsFile=\"{tmp_path}/known_hosts\"'"
+    alpha, beta = (found["_meta"]["hostvars"][name] for name in ("alpha", "beta"))
+    assert alpha == {
+        "ansible_host": "10.0.0.11",
+        "ansible_port": 22,
+        "ansible_user": "deploy",
+        "ansible_ssh_private_key_file": "~/.ssh/fleet",
+        "ansible_ssh_common_args": f"{trust} -o GlobalKnownHostsFile=none"
+        " -o ProxyJump=ops@bastion.example.org:2222",
+        "fleet_labels": ["db", "far-away"],
+        "fleet_host_workers": ["mail"],
+    }
+    assert (beta["ansible_user"], beta["ansible_port"]) == ("root", 2022)
+    assert beta["ansible_ssh_common_args"].endswith("-o ProxyJump=none")
 
 
-def run(command: str, *arguments: str, home: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        (str(BIN / command), *arguments),
-        cwd=home,
-        env=environ(home),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+def test_a_fleet_file_with_a_mistake_is_told_by_its_line(ansible: Ansible, tmp_path: Path) -> None:
+    (tmp_path / "fleet.toml").write_text(FLEET_TOML.replace("[queues.mail]", "[queue.mail]"))
+    (tmp_path / "fleet.yml").write_text(f"plugin: fleet.fleet.hosts\ncommand: {BIN / 'fleet'}\n")
+    done = ansible.run("ansible-inventory", "-i", str(tmp_path / "fleet.yml"), "--list")
+    # Its lines are as wide as a terminal, and broken wherever that ends.
+    assert "fleet.toml:16:queue:unknowntable" in "".join(done.stderr.split()), done.stderr
 
 
-def test_the_role_passes_the_strictest_lint(tmp_path: Path) -> None:
-    done = run("ansible-lint", "-c", str(ANSIBLE / ".ansible-lint"), "--strict", str(ANSIBLE), home=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_playbook_is_well_formed(tmp_path: Path) -> None:
-    done = run(
-        "ansible-playbook", "--syntax-check", "-i", "localhost,", str(ANSIBLE / "broker.yml"), home=tmp_path
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def play(site: Site, home: Path, *options: str) -> tuple[int, int, int, str]:
+def play(ansible: Ansible, site: Site, home: Path, *options: str) -> tuple[int, int, int, str]:
     """Run the role's provisioning here; return exit code, changed and failed tasks, and all output."""
     inventory = home / "inventory.ini"
     inventory.write_text(
@@ -65,35 +127,31 @@ def play(site: Site, home: Path, *options: str) -> tuple[int, int, int, str]:
         "fleet_broker_door": "http",
         "fleet_broker_become": False,
     }
-    given = [text for name, value in where.items() for text in ("-e", f"{name}={value}")]
-    playbook = str(ANSIBLE / "broker.yml")
-    done = run(
-        "ansible-playbook", "-i", str(inventory), "--tags", "provision", *given, *options, playbook, home=home
-    )
-    output = done.stdout + done.stderr
-    recap = re.search(r"changed=(\d+) .*failed=(\d+)", output)
-    assert recap, output
-    return done.returncode, int(recap[1]), int(recap[2]), output
+    done = ansible.play(inventory, "fleet.fleet.broker", "--tags", "provision", *options, given=where)
+    assert "localhost" in done.changed, done.output
+    return done.exit_code, done.changed["localhost"], done.failed["localhost"], done.output
 
 
-def test_changed_is_true_once_and_check_mode_is_honest(bare_site: Site, tmp_path: Path) -> None:
-    checked = play(bare_site, tmp_path, "--check")
+def test_changed_is_true_once_and_check_mode_is_honest(
+    ansible: Ansible, bare_site: Site, tmp_path: Path
+) -> None:
+    checked = play(ansible, bare_site, tmp_path, "--check")
     assert checked[:3] == (0, 1, 0), checked[3]
     assert f"create vhost {bare_site.vhost.name}" in checked[3]
     assert bare_site.vhost.name not in {row["name"] for row in bare_site.vhost.api("GET", "vhosts")}
-    first = play(bare_site, tmp_path)
+    first = play(ansible, bare_site, tmp_path)
     assert first[:3] == (0, 1, 0), first[3]
     assert bare_site.pending(prune=True) == []
     for again in ([], ["--check"]):
-        second = play(bare_site, tmp_path, *again)
+        second = play(ansible, bare_site, tmp_path, *again)
         assert second[:3] == (0, 0, 0), second[3]
 
 
-def test_a_broker_that_refuses_is_a_failed_task(bare_site: Site, tmp_path: Path) -> None:
+def test_a_broker_that_refuses_is_a_failed_task(ansible: Ansible, bare_site: Site, tmp_path: Path) -> None:
     text = bare_site.file.read_text()
     admin = bare_site.vhost.node.admin_password_file
     bare_site.file.write_text(text.replace(str(admin), str(bare_site.vhost.password_file)))
-    code, changed, failed, output = play(bare_site, tmp_path, "--check")
+    code, changed, failed, output = play(ansible, bare_site, tmp_path, "--check")
     assert (code, changed, failed) == (2, 0, 1), output
     assert "refuses user" in output
     assert bare_site.password not in output

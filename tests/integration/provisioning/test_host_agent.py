@@ -26,7 +26,7 @@ from tests.hosts.lab.system import await_that
 from tests.local_runner import ME, MY_GROUP, LocalProcess, listing
 from tests.unit.provisioning.host_states import packed, tree
 
-OPERATOR = Operator(name="tester", origin="control")
+OPERATOR = Operator(name="tester", origin="control", reason="a test")
 
 
 class CutOff(LocalProcess):
@@ -220,7 +220,8 @@ def test_the_second_of_two_is_told_who_is_at_it(door: HostDoor, root: Path) -> N
     assert bring(door, file("/srv/a", b"1"), root=root).converged
     with (root / "run/fleet-provision/lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(errors.HostBusy, match=r"`tester@control` has been changing it for \d+ s"):
+        told = r"`tester@control` has been changing it for \d+ s \(a test\)"
+        with pytest.raises(errors.HostBusy, match=told):
             bring(door, file("/srv/a", b"2"), root=root)
     assert bring(door, file("/srv/a", b"2"), root=root).converged
 

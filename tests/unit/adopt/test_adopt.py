@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fleet.adopt.adopt import Adoption, Wish, adopt
-from fleet.adopt.file import Draft, write_secrets
+from fleet.adopt.draft import Draft
+from fleet.adopt.file import write_secrets
 from fleet.adopt.hashes import read_hash, write_hash
 from fleet.adopt.names import listed
 from fleet.config.parse import parse
@@ -153,14 +154,6 @@ def test_a_monitor_is_recognised_by_its_tag_and_kept() -> None:
     assert [user.role for user in parse(found.file, source="x").broker.users if user.name == "eyes-on"] == [
         "monitor"
     ]
-
-
-@pytest.mark.parametrize("user", [None, "celery"])
-def test_a_fleet_whose_hosts_have_users_of_their_own_is_refused_in_words(user: str | None) -> None:
-    per_host = 'password = "env:P"\nprofile = "per-host"\nhost_password = "file:/{host}"\n'
-    text = FILE.replace('password = "env:P"\n', per_host, 1)
-    with pytest.raises(UsageError, match=r'profile = "per-host"`.*`celery-alpha`, `celery-alpha_send`'):
-        adopted(provisioned(text, VERSIONS[0]), user=user, **MANAGED)
 
 
 def test_adopting_what_was_adopted_writes_the_same_file() -> None:

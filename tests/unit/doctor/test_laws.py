@@ -1,4 +1,4 @@
-"""What holds for any broker: every check answers, and routes are those of RabbitMQ."""
+"""What holds for any broker: every check answers."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from fleet.doctor.diagnose import CHECKS, diagnose
 from fleet.doctor.finding import Level
-from fleet.doctor.policies import leads_to
 from fleet.doctor.render import text
 from provisioning.broker.state import State
 from tests.unit.doctor.sound import FILE, sound
@@ -16,7 +15,6 @@ from tests.unit.provisioning.states import states
 
 SOUND = sound(FILE.replace("url =", 'vhost = "v"\nurl =', 1))
 OBJECTS = tuple(SOUND.state or ())
-WORDS = st.lists(st.sampled_from(["a", "b", ""]), min_size=1, max_size=4).map(".".join)
 
 
 def spoiled() -> st.SearchStrategy[State]:
@@ -47,9 +45,3 @@ def test_what_was_not_seen_is_never_ok_where_it_is_needed(state: State, missing:
         levels = {finding.level for finding in findings if finding.check == check.name}
         if missing & set(check.needs):
             assert levels == {Level.UNKNOWN}
-
-
-@given(state=spoiled(), exchange=st.sampled_from(["a", "b", "fleet.tasks", "celery_delayed_3"]), key=WORDS)
-def test_a_route_for_one_key_is_a_route_for_any_key(state: State, exchange: str, key: str) -> None:
-    if leads_to(state, "v", exchange, key):
-        assert leads_to(state, "v", exchange, None)

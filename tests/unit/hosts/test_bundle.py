@@ -98,7 +98,13 @@ def test_what_is_needed_comes_before_what_needs_it() -> None:
     assert kinds[0] is SystemUser
     assert kinds[-1] is Unit
     # A release, which is there first, brings /opt/fleet along.
-    made: set[str] = {"/etc", "/opt/fleet", "/usr/local/bin", "/etc/systemd/system"}
+    made: set[str] = {
+        "/etc",
+        "/opt/fleet",
+        f"/opt/fleet/releases/{RELEASE}",
+        "/usr/local/bin",
+        "/etc/systemd/system",
+    }
     for record in records:
         if isinstance(record, File | Link):
             assert record.path.rpartition("/")[0] in made, record.path

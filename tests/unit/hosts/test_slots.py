@@ -1,5 +1,7 @@
 """In which slot a worker runs next, whatever was seen of its two slots."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,12 +17,17 @@ ENDS = Seen(ending=True)
 def seen_slots() -> st.SearchStrategy[Seen]:
     state = st.sampled_from(["active", "ending", "dead"])
     return st.builds(
-        lambda enabled, state, is_current: Seen(
-            enabled=enabled, active=state == "active", ending=state == "ending", is_current=is_current
+        lambda enabled, state, is_current, since: Seen(
+            enabled=enabled,
+            active=state == "active",
+            ending=state == "ending",
+            is_current=is_current,
+            since=since,
         ),
         st.booleans(),
         state,
         st.booleans(),
+        st.floats(0, 1e6),
     )
 
 
@@ -51,6 +58,34 @@ def test_while_the_last_change_is_not_over_a_further_one_is_refused_by_the_name_
     ):
         choose("alpha", "mail", {"a": ENDS, "b": OLD})
     assert choose("alpha", "mail", {"a": ENDS, "b": RUNS}) == Slots(runs="b", ending=("a",))
+
+
+def test_what_shall_start_anew_does_though_it_runs_as_it_would_be_started_now() -> None:
+    assert choose("alpha", "mail", {"b": RUNS}, anew=True) == Slots(runs="a", ends=("b",))
+    assert choose("alpha", "mail", {}, anew=True) == Slots(runs="a")
+
+
+def test_a_restart_that_was_cut_off_keeps_what_was_started_last() -> None:
+    seen = {"a": replace(RUNS, since=500.0), "b": replace(RUNS, since=90.0)}
+    assert choose("alpha", "mail", seen, anew=True) == Slots(runs="a", ends=("b",))
+    assert choose("alpha", "mail", {**seen, "a": ENDS}, anew=False) == Slots(runs="b", ending=("a",))
+    with pytest.raises(HostBusy):
+        choose("alpha", "mail", {**seen, "a": ENDS}, anew=True)
+
+
+@given(st.dictionaries(st.sampled_from("ab"), seen_slots()))
+def test_after_a_restart_nothing_runs_on_that_ran_alone_before(seen: dict[str, Seen]) -> None:
+    alone = [slot for slot, each in seen.items() if each.active]
+    try:
+        chosen = choose("alpha", "mail", seen, anew=True)
+    except HostBusy:
+        assert any(each.ending for each in seen.values())
+        return
+    if len(alone) == 1:
+        assert chosen.runs != alone[0]
+        assert chosen.ends == tuple(alone)
+    elif alone:
+        assert seen[chosen.runs].since == max(each.since for each in seen.values())
 
 
 @given(st.dictionaries(st.sampled_from("ab"), seen_slots()))

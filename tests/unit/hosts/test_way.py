@@ -10,6 +10,7 @@ from fleet.model import Fleet
 from fleet.ops.hosts import choose, destination
 from provisioning.errors import HostAccessRefused
 from provisioning.hosts.route import Destination, Hop, parse_jumps
+from provisioning.hosts.ssh import SshDoor, SshSettings
 from provisioning.hosts.ssh.config import Endpoint, load_config, route
 
 REST = """
@@ -153,3 +154,20 @@ def test_files_of_the_ssh_table_lie_beside_the_fleet_file(written: str, meant: s
     made = parse(REST + text, source="/srv/office/fleet.toml")
     assert (made.ssh.key, made.ssh.known_hosts) == (meant, meant)
     assert fleet("[hosts.alpha]\n").ssh.known_hosts == "known_hosts"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "decides"),
+    [("alpha", "", True), ("alpha", "alpha", True), ("", "", True), ("", "alpha", False)],
+)
+def test_where_the_fleets_own_file_knows_a_host_no_other_program_need_ask_another(
+    ours: str, theirs: str, tmp_path: Path, *, decides: bool
+) -> None:
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGVhc3kgdG8gcmVhZCBhcyBhIGtleSBvZiBub2Jv\n"
+    files = {"ours": ours, "theirs": theirs}
+    for name, host in files.items():
+        (tmp_path / name).write_text(f"{host} {key}" if host else "")
+    own, users = (str(tmp_path / name) for name in files)
+    door = SshDoor(SshSettings(known_hosts=own, user_known_hosts=(users,), config_files=()))
+    end = Hop(name="alpha", address="alpha")
+    assert door.known_hosts(door.route(Destination(host=end))[-1]) == (own if decides else None)

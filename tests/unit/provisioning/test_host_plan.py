@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +292,46 @@ def test_a_unit_that_came_up_or_went_down_by_itself_is_no_other_host() -> None:
 
     assert host(enabled=True, active=True) == host(enabled=True, active=False)
     assert host(enabled=True, active=True) != host(enabled=False, active=True)
+
+
+def test_a_file_that_is_there_stays_as_it_is_without_its_content() -> None:
+    there = File(path="/etc/fleet/password", digest="d" * 64, mode=0o400, secret=True)
+    assert plan(HostState([there]), seen(there)).changes == ()
+    (change,) = plan(HostState([replace(there, mode=0o440)]), seen(there)).changes
+    (step,) = steps([change])
+    assert (step["content"], list(contents([change]))) == (False, [])
+
+
+def test_one_that_has_changed_meanwhile_is_refused_for_nobody_knows_what_stood_there() -> None:
+    there = File(path="/etc/fleet/password", digest="d" * 64)
+    for now in ((), (replace(there, digest="e" * 64),)):
+        planned = plan(HostState([there]), seen(*now))
+        assert "what stood there is not known here" in planned.refusals[there.identity]
+        with pytest.raises(errors.Unsupported, match="nothing was changed") as caught:
+            apply(planned, Unreachable(), by=OPERATOR)
+        assert caught.value.hint == "plan again"
+
+
+def test_what_lies_where_the_state_keeps_things_is_not_pruned() -> None:
+    inside, beside = (
+        File(path="/opt/r/1/x", content=b"", ours=True),
+        File(path="/opt/r2", content=b"", ours=True),
+    )
+    changes = plan(HostState([], keeps=("/opt/r",)), seen(inside, beside)).changes
+    assert [change.resource.label for change in changes] == ["file /opt/r2"]
+
+
+@pytest.mark.parametrize(("wanted", "changes"), [(True, 1), (False, 1), (None, 0)])
+def test_a_unit_that_neither_runs_nor_rests_can_be_started_and_stopped(
+    wanted: bool | None,  # noqa: FBT001 - the case
+    changes: int,
+) -> None:
+    starting = Unit(name="a.service", enabled=True, active=None)
+    assert len(Unit(name="a.service", enabled=True, active=wanted).differences(starting)) == changes
+
+
+class Unreachable(HostDoor):
+    """A door that must not be used."""
+
+    def __init__(self) -> None:
+        self.name = "h1"

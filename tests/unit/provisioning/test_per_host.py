@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from fleet.config.parse import parse
-from fleet.errors import SecretMissing
+from fleet.errors import SecretMissing, UsageError
 from fleet.login import host_login
 from fleet.model import Fleet, Profile
-from fleet.ops.provision import _passwords
+from fleet.ops.broker_users import kept_passwords
 from fleet.secrets import Secret
 from fleet.topology import declared_users, desired_state, ownership_mark
 from fleet.worker.context import worker_context
@@ -24,6 +24,7 @@ from provisioning.broker.operations import (
     Publish,
     Purge,
 )
+from provisioning.broker.passwords import Password
 from provisioning.broker.simulator import Rights
 
 FILE = """
@@ -155,11 +156,26 @@ def test_each_host_that_runs_a_worker_has_users_of_its_own_and_they_can_be_prune
 
 
 def test_every_user_has_the_password_of_its_host(fleet: Fleet) -> None:
-    secrets = _passwords(fleet, ENVIRON).items()
-    found = {user: secret.reveal() for user, secret in secrets if isinstance(secret, Secret)}
+    secrets = {user: kept.secret for user, kept in kept_passwords(fleet, ENVIRON).items()}
+    found = {user: secret.reveal() for user, secret in secrets.items() if isinstance(secret, Secret)}
     of_hosts = {"alpha": "a", "beta": "b", "gamma.example.org": "g"}
     both = {f"celery-{host}{end}": secret for host, secret in of_hosts.items() for end in ("", "_send")}
     assert found == {"celery": "p", "prometheus": "p"} | both
+
+
+def test_a_hosts_users_are_provisioned_with_their_hashes_and_one_hash_does_for_both() -> None:
+    hashes = [Password("a").hashed(salt=salt) for salt in (b"one1", b"two2", b"both")]
+    names = ("ALPHA_HASH", "ALPHA_SENDER", "BETA_HASH")
+    environ = ENVIRON | {name: kept.salted for name, kept in zip(names, hashes, strict=True)}
+    alpha = '[hosts.alpha]\npassword_hash = "env:ALPHA_HASH"\nsender_password_hash = "env:ALPHA_SENDER"'
+    text = FILE.replace("[hosts.alpha]", alpha)
+    text = text.replace("[hosts.beta]", '[hosts.beta]\npassword_hash = "env:BETA_HASH"')
+    # Where there are hashes, nobody needs the passwords.
+    found = kept_passwords(parse(text, source="x"), {**environ, "P_alpha": "", "P_beta": ""})
+    of_hosts = ("celery-alpha", "celery-alpha_send", "celery-beta", "celery-beta_send")
+    assert [found[name].secret for name in of_hosts] == [*hashes, hashes[2]]
+    with pytest.raises(UsageError, match="`password_hash` of user `celery-alpha_send` leads to something"):
+        kept_passwords(parse(text, source="x"), environ | {"ALPHA_SENDER": "a"})
 
 
 def test_a_worker_logs_in_as_its_host_and_needs_no_other_password(fleet: Fleet) -> None:

@@ -1,11 +1,13 @@
 """What each release can hold, and what a plan should say besides."""
 
+from dataclasses import replace
+
 import pytest
 
 from provisioning import errors
 from provisioning.apply import Observation
 from provisioning.broker.notes import notes
-from provisioning.broker.objects import Exchange, OperatorPolicy, Policy, Queue, Vhost
+from provisioning.broker.objects import Exchange, OperatorPolicy, Policy, Queue, User, Vhost
 from provisioning.broker.releases import refuse_unfit, settled
 from provisioning.broker.resource import Arguments
 from provisioning.plan import Resource
@@ -65,6 +67,16 @@ def test_what_a_release_cannot_hold_is_refused(
 def test_what_is_there_already_is_never_refused() -> None:
     there = bound("dead-letter-exchange")
     refuse_unfit(state([VHOST, there]), Observation(resources=state([MADE, there]), version=NEW))
+
+
+def test_a_tag_that_would_be_kept_as_another_one_is_refused_unless_it_is_there() -> None:
+    for wanted in (User(name="u", tags=("ok", "é")), Vhost(name="v", tags=(" blank",))):
+        seen = Observation(resources=state([MADE]), version=NEW)
+        with pytest.raises(errors.Unsupported, match=r"it would keep the tag `(é| blank)` as another one"):
+            refuse_unfit(state([wanted]), seen)
+    there = User(name="u", tags=("é",))
+    seen = Observation(resources=state([MADE, there]), version=NEW)
+    refuse_unfit(state([replace(there, tags=("é", "more"))]), seen)
 
 
 def test_all_that_cannot_be_is_told_at_once() -> None:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from provisioning.broker.objects import Binding, Exchange, Queue
 from provisioning.broker.resource import Arguments
 from provisioning.broker.routing import Router, topic_matches
 from provisioning.broker.state import State
+from tests.unit.provisioning.states import states
 from tests.unit.provisioning.test_per_host import FILE
 
 V = "v"
@@ -78,6 +80,53 @@ def test_messages_go_on_by_exchanges_alternates_and_expiry_and_a_circle_ends() -
     assert router.reached("own", "nothing") == {"q"}
     assert router.reached("", "alone") == {"alone"}
     assert Router(state, "other").reached("own", "wait") == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "bound", "leads"),
+    [
+        ("direct", "k", "k", True),
+        ("direct", "k", "l", False),
+        ("fanout", "k", "l", True),
+        ("topic", "a.k", "#.k", True),
+        ("topic", "a.k", "*", False),
+        ("headers", "k", "", True),
+    ],
+)
+def test_a_route_follows_the_kind_of_its_exchange(kind: str, key: str, bound: str, *, leads: bool) -> None:
+    state = State(
+        exchanges=(Exchange(vhost=V, name="e", type=kind),),
+        queues=(Queue(vhost=V, name="q", type="quorum"),),
+        bindings=(Binding(vhost=V, source="e", destination="q", routing_key=bound),),
+    )
+    assert Router(state, V).reached("e", key) == ({"q"} if leads else set())
+    assert Router(state, V).reached("e", None) == {"q"}
+    # A binding whose queue is not there leads nowhere.
+    assert Router(replace(state, queues=()), V).reached("e", key) == set()
+
+
+def test_the_brokers_own_exchanges_need_no_declaration() -> None:
+    state = State(
+        queues=(Queue(vhost=V, name="q", type="quorum"),),
+        bindings=(Binding(vhost=V, source="amq.topic", destination="q", routing_key="#.k"),),
+    )
+    assert Router(state, V).reached("amq.topic", "a.k") == {"q"}
+    assert Router(state, V).reached("", "other") == set()
+    assert Router(state, V).reached("", None) == {"q"}
+
+
+EXCHANGES = st.sampled_from(["a", "b", "fleet.tasks", "celery_delayed_3", ""])
+FLEET = desired_state(parse(FILE.replace("url =", 'vhost = "v"\nurl =', 1), source="fleet.toml"), {})
+
+
+@given(
+    strange=states(), exchange=EXCHANGES, key=st.sampled_from(["a", "b.a", "fleet.email", "1.fleet.email"])
+)
+def test_what_one_key_reaches_some_key_reaches(strange: State, exchange: str, key: str) -> None:
+    known = {each.identity for each in FLEET}
+    state = State.of([*FLEET, *(each for each in strange if each.identity not in known)])
+    router = Router(state, V)
+    assert router.reached(exchange, key) <= router.reached(exchange, None)
 
 
 WORDS = st.lists(st.sampled_from(["a", "b", ""]), min_size=1, max_size=4).map(".".join)

@@ -8,9 +8,10 @@ from fleet.errors import UsageError
 from fleet.model import Fleet, Profile
 from fleet.routes import broker_queues
 from fleet.secrets import Secret
-from fleet.topology import desired_state, ownership_mark
+from fleet.topology import desired_state, mark_of, ownership_mark
 from provisioning.broker.objects import Permission, Policy, TopicPermission
 from provisioning.broker.state import State, refuse_protected
+from provisioning.broker.tags import is_kept
 from tests.unit.broker_tables import BROKER
 
 FILE = f"""
@@ -221,6 +222,14 @@ def test_an_operator_writes_to_the_journal_under_no_other_name(state: State) -> 
 def test_the_provisioners_permission_is_declared_and_its_account_is_not(state: State) -> None:
     assert permission(state, "admin").configure == ".*"
     assert "admin" not in {user.name for user in state.users}
+
+
+@pytest.mark.parametrize("vhost", ["é", "v ", "x" * 250])
+def test_the_mark_of_a_vhost_is_a_tag_that_a_broker_keeps(vhost: str) -> None:
+    marks = {mark_of(name) for name in (vhost, f"{vhost}x", f" {vhost}")}
+    assert len(marks) == 3
+    assert all(is_kept(mark) for mark in marks)
+    assert mark_of("shop $x") == "fleet:shop $x"
 
 
 def test_limited_users_carry_the_mark_by_which_they_may_be_pruned(fleet: Fleet, state: State) -> None:

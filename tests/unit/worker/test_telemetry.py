@@ -34,10 +34,11 @@ def journal() -> Journal:
 
 @pytest.fixture
 def telemetry(registry: CollectorRegistry, journal: Journal) -> Telemetry:
+    tasks = TaskMetrics(registry)
     return Telemetry(
         host="alpha",
         worker="shared-a@alpha",
-        metrics=TaskMetrics(registry),
+        metrics=lambda: tasks,
         journal=journal,
         clock=lambda: 110.0,
     )
@@ -93,6 +94,16 @@ def test_an_end_is_counted_and_journaled(
     assert (outcome.outcome, outcome.attempt, outcome.error) == ("failed", 2, "ValueError")
     assert (outcome.started, outcome.runtime_seconds, outcome.wait_seconds) == (100.0, 10.0, 5.0)
     assert outcome.message is None
+
+
+def test_metrics_that_cannot_be_made_cost_neither_the_task_nor_its_record(journal: Journal) -> None:
+    def broken() -> TaskMetrics:
+        raise ImportError("prometheus_client")
+
+    telemetry = Telemetry(host="alpha", worker="shared-a@alpha", metrics=broken, journal=journal)
+    telemetry.started(request())
+    telemetry.finished(request(), "succeeded", error=None)
+    assert [each.outcome for each in journal.outcomes] == ["succeeded"]
 
 
 @pytest.mark.parametrize(

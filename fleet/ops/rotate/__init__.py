@@ -1,0 +1,1 @@
+"""How is a password changed everywhere, while everybody goes on logging in?"""

@@ -1,0 +1,84 @@
+"""Does the broker itself see that a new instance consumes its queues?
+
+A worker says when it is ready. Where this machine reaches the management API, that is not taken on trust.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from fleet.doctor.management import ManagementView
+from fleet.doctor.unseen import Unseen
+from fleet.model import Fleet
+from fleet.ops.provision import client_certificate
+from fleet.secrets import resolve
+from provisioning.errors import HostChangeFailed
+
+#: from READY until the API shows the consumers; its statistics are some seconds late
+LIMIT_SECONDS = 30.0
+PAUSE_SECONDS = 0.5
+
+#: pairs of a connection's name and a queue that is consumed on it
+Consumers = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """Asks the broker who consumes what."""
+
+    #: raises Unseen
+    look: Callable[[], Consumers]
+    limit_seconds: float = LIMIT_SECONDS
+
+    def await_consumers(self, host: str, consumes: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+        """Return when each node of ``consumes`` has a consumer on each of its queues.
+
+        What is returned is for the operator: why it was not checked. Raises HostChangeFailed when one has not
+        after some time.
+        """
+        until = time.monotonic() + self.limit_seconds
+        while True:
+            try:
+                lacking = missing(consumes, self.look())
+            except Unseen as error:
+                return (f"whether the broker sees its consumers was not checked: {error}",)
+            if not lacking:
+                return ()
+            if time.monotonic() >= until:
+                raise HostChangeFailed(
+                    f"host `{host}`: the broker shows no consumer of {', '.join(lacking)},"
+                    f" {self.limit_seconds:g} s after it said that it was ready",
+                    hint="see `fleet doctor`; is `[broker.management]` the broker that the hosts use?",
+                )
+            time.sleep(PAUSE_SECONDS)
+
+
+def witness(fleet: Fleet, environ: Mapping[str, str]) -> Witness | None:
+    """Return who is asked; None where the fleet file names no management API. Raises SecretMissing."""
+    management = fleet.broker.management
+    if management is None:
+        return None
+    password = resolve(management.password, environ=environ).reveal()
+
+    def look() -> Consumers:
+        # One for each look: hosts are changed in threads, and a session is for one.
+        view = ManagementView(
+            management.urls,
+            user=management.user,
+            password=password,
+            ca=management.ca,
+            certificate=client_certificate(management),
+        )
+        return view.consumers(fleet.broker.vhost)
+
+    return Witness(look=look)
+
+
+def missing(consumes: Mapping[str, frozenset[str]], seen: Consumers) -> tuple[str, ...]:
+    """Return, in words, which nodes lack a consumer on which queues."""
+    return tuple(
+        f"`{node}` on `{queue}`"
+        for node, queues in sorted(consumes.items())
+        for queue in sorted(queues)
+        if (node, queue) not in seen
+    )

@@ -1,0 +1,139 @@
+"""A control machine's files for hosts of a lab: a fleet file, secrets, a task module of the operator's."""
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet import Client
+from fleet.daemons.files import write_private
+from fleet.fleetfile import read
+from fleet.model import Fleet
+from tests.hosts.by_hand import broker_tables
+from tests.hosts.lab import Host
+from tests.hosts.lab.brokers import Cluster
+from tests.servers import clean_environ
+
+FLEET_TOML = """\
+[fleet]
+name = "lab"
+timezone = "UTC"
+
+{broker}
+[broker.users.{vhost}-observer]
+role = "observer"
+password = "file:{here}/observer.password"
+
+[ssh]
+user = "root"
+key = "{ssh}/id_ed25519"
+known_hosts = "{ssh}/known_hosts"
+connect_timeout = "5s"
+
+[hosts.alpha]
+address = "{alpha}"
+[hosts.beta]
+address = "{beta}"
+
+[queues.probe]
+tasks = ["probe.*"]
+per_host = true
+
+[workers.probe]
+queues = ["probe"]
+concurrency = 2
+stop_timeout = "2m"
+
+[tasks]
+imports = ["probe"]
+"""
+PROBE = """\
+import time
+
+from celery import shared_task
+
+
+@shared_task(name="probe.sleep")
+def sleep(seconds):
+    time.sleep(seconds)
+"""
+OLD, NEW = "fleet-worker@probe-a.service", "fleet-worker@probe-b.service"
+BROKEN_PROBE = "raise RuntimeError('broken by the operator')\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The control machine's files, and two hosts."""
+
+    directory: Path
+    alpha: Host
+    beta: Host
+    #: user → password, of the broker
+    passwords: Mapping[str, str]
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment in which an operator works there."""
+        cache = {"XDG_CACHE_HOME": "/var/cache/fleet-lab/control"}
+        return clean_environ() | {"FLEET_FILE": str(self.directory / "fleet.toml")} | cache
+
+    def provision(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        """Run `fleet provision hosts` and expect it to end with ``code``."""
+        return self.run("provision", "hosts", *arguments, code=code)
+
+    def run(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        """Run a command as an operator would, and expect it to end with ``code``."""
+        argv = (sys.executable, "-m", "fleet.cli.main", *arguments)
+        done = subprocess.run(
+            argv, env=self.environ, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+        return done
+
+    def change(self, old: str, new: str) -> None:
+        """Change a text in the fleet file."""
+        path = self.directory / "fleet.toml"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    def load(self) -> Fleet:
+        """Read the fleet file."""
+        return read(str(self.directory / "fleet.toml"))
+
+    def client(self) -> Client:
+        return Client(self.directory / "fleet.toml", {})
+
+
+def make_site(directory: Path, cluster: Cluster, alpha: Host, beta: Host) -> Site:
+    """Write the files for two hosts that are on, and provision the broker; the hosts stay as they are."""
+    vhost = f"hosts-{secrets.token_hex(3)}"
+    passwords = {name: secrets.token_urlsafe(16) for name in ("celery", "alpha", "beta", "observer")}
+    passwords["admin"] = cluster.nodes[0].admin_password.reveal()
+    for name, text in passwords.items():
+        write_private(directory / f"{name}.password", text + "\n")
+    (directory / "ca.pem").write_bytes(cluster.authority.cert.read_bytes())
+    (directory / "probe.py").write_text(PROBE)
+    broker = broker_tables(cluster, vhost=vhost, user=vhost, etc=str(directory)).replace(
+        "[broker.tls]",
+        f'profile = "per-host"\nhost_password = "file:{directory}/{{host}}.password"\n[broker.tls]',
+    )
+    (directory / "fleet.toml").write_text(
+        FLEET_TOML.format(
+            broker=broker,
+            vhost=vhost,
+            here=directory,
+            ssh=alpha.ssh_config.parent,
+            alpha=alpha.address,
+            beta=beta.address,
+        )
+    )
+    site = Site(directory=directory, alpha=alpha, beta=beta, passwords=passwords)
+    site.run("provision", "broker", "--yes")
+    return site
+
+
+def show(host: Host, unit: str, name: str = "ActiveState") -> str:
+    """Return a property of a unit."""
+    return host.console("systemctl", "show", "--value", f"--property={name}", unit).strip()

@@ -1,0 +1,171 @@
+"""The roles for Prometheus and for brokers, on machines that have the packages and nothing else."""
+
+import json
+import secrets
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleet.daemons.files import write_private
+from tests.ansible import BIN, Ansible, Played
+from tests.certificates import Authority
+from tests.hosts.fixtures import CLUSTERS, SERVICES, CleanHosts
+from tests.hosts.lab import Host, Lab
+from tests.hosts.lab.system import await_that
+from tests.servers import clean_environ
+
+MONITORING, BROKER = "fleet.fleet.monitoring", "fleet.fleet.broker"
+FLEET_TOML = """\
+[fleet]
+name = "shop"
+[broker]
+url = "amqp://127.0.0.1:5672"
+password = "env:P"
+[hosts.alpha]
+address = "10.0.0.11"
+[queues.mail]
+tasks = ["fleet.check_urls"]
+[workers.mail]
+queues = ["mail"]
+"""
+#: as the package leaves a machine on which it was not started
+PRISTINE = """\
+systemctl stop rabbitmq-server
+rm -rf /var/lib/rabbitmq/mnesia /var/lib/rabbitmq/.erlang.cookie /etc/rabbitmq/tls
+rm -rf /etc/rabbitmq/rabbitmq.conf /etc/rabbitmq/rabbitmq-env.conf /etc/rabbitmq/enabled_plugins
+"""
+NODES = CLUSTERS["4.0"][:2]
+
+
+@pytest.fixture(scope="module")
+def ansible(tmp_path_factory: pytest.TempPathFactory) -> Ansible:
+    made = Ansible(tmp_path_factory.mktemp("a"))
+    made.install()
+    return made
+
+
+def inventory(directory: Path, group: str, *hosts: Host) -> Path:
+    path = directory / "inventory.ini"
+    lines = [f"{host.name} ansible_ssh_common_args='-F {host.ssh_config}'\n" for host in hosts]
+    path.write_text("".join((f"[{group}]\n", *lines)))
+    return path
+
+
+def rendered(file: Path, *arguments: str) -> bytes:
+    argv = (sys.executable, "-m", "fleet.cli.main", "--file", str(file), "prometheus", *arguments)
+    return subprocess.run(argv, env=clean_environ(), check=True, capture_output=True, timeout=60).stdout
+
+
+def test_prometheus_judges_by_the_files_that_fleet_makes(
+    ansible: Ansible, clean_hosts: CleanHosts, tmp_path: Path
+) -> None:
+    (services,) = clean_hosts(SERVICES)
+    file = tmp_path / "fleet.toml"
+    file.write_text(FLEET_TOML)
+    hosts = inventory(tmp_path, "fleet_monitoring", services)
+    given = {
+        "fleet_monitoring_file": file,
+        "fleet_monitoring_command": BIN / "fleet",
+        "fleet_monitoring_beats": ["alpha:9539"],
+    }
+
+    def play(*options: str) -> Played:
+        played = ansible.play(hosts, MONITORING, "--tags", "configure", *options, given=given)
+        assert played.exit_code == 0, played.output
+        return played
+
+    before = services.read("/etc/prometheus/prometheus.yml")
+    checked = play("--check", "--diff")
+    # Three files, and what reads them.
+    assert checked.changed == {SERVICES: 4}, checked.output
+    assert "+  - job_name: fleet-worker" in checked.output.replace('"', "")
+    assert services.read("/etc/prometheus/prometheus.yml") == before
+    assert play().changed == {SERVICES: 4}
+    assert play().changed == {SERVICES: 0}
+    assert play("--check").changed == {SERVICES: 0}
+    assert services.read("/etc/prometheus/fleet-targets.json") == rendered(file, "targets")
+    assert services.read("/etc/prometheus/fleet-rules.yml") == rendered(file, "rules")
+
+    def asked(path: str) -> str:
+        fetch = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/api/v1/{path}').read().decode())"
+        return services.console("python3", "-c", fetch, check=False)
+
+    await_that(lambda: "FleetWorkerDown" in asked("rules"), "the rules should be loaded", timeout_seconds=30)
+    await_that(lambda: "10.0.0.11:" in asked("targets"), "the targets should be known", timeout_seconds=30)
+
+
+@pytest.fixture
+def bare_nodes(lab: Lab, clean_hosts: CleanHosts) -> Iterator[tuple[Host, ...]]:
+    """Two machines with the package, which have not been nodes before."""
+    hosts = clean_hosts(*NODES)
+    for host in hosts:
+        host.console("sh", "-c", PRISTINE, timeout_seconds=90)
+    yield hosts
+    for host in hosts:
+        host.power_off()
+        host.reset()
+
+
+def running(host: Host) -> set[str]:
+    told = host.console("rabbitmqctl", "--quiet", "cluster_status", "--formatter", "json", timeout_seconds=60)
+    return set(json.loads(told)["running_nodes"])
+
+
+def test_two_machines_become_a_cluster_with_tls_and_restart_one_after_the_other(
+    ansible: Ansible, bare_nodes: tuple[Host, ...], tmp_path: Path
+) -> None:
+    hosts, (first, second) = inventory(tmp_path, "broker", *bare_nodes), bare_nodes
+    authority, cookie = Authority.create(tmp_path), secrets.token_hex(20)
+    write_private(tmp_path / "cookie", cookie)
+    for host in bare_nodes:
+        issued = authority.issue(host.name, host.address)
+        (tmp_path / f"{host.name}.crt").write_bytes(issued.cert.read_bytes())
+        write_private(tmp_path / f"{host.name}.key", issued.key.read_text())
+    given: dict[str, object] = {
+        "fleet_broker_packages": [],
+        "fleet_broker_cluster": [f"rabbit@{host.name}" for host in bare_nodes],
+        "fleet_broker_cookie_file": tmp_path / "cookie",
+        "fleet_broker_tls_ca": authority.cert,
+        "fleet_broker_tls_cert": f"{tmp_path}/{{{{ inventory_hostname }}}}.crt",
+        "fleet_broker_tls_key": f"{tmp_path}/{{{{ inventory_hostname }}}}.key",
+    }
+
+    def play(*options: str) -> Played:
+        played = ansible.play(hosts, BROKER, "--tags", "install,meet", "--diff", *options, given=given)
+        assert played.exit_code == 0, played.output
+        assert cookie not in played.output
+        assert "PRIVATE KEY" not in played.output
+        return played
+
+    checked = play("--check")
+    assert all(checked.changed[name] > 0 for name in NODES), checked.output
+    made = play("-vvv")
+    assert all(made.changed[name] > 0 for name in NODES), made.output
+    both = {f"rabbit@{name}" for name in NODES}
+    assert running(first) == running(second) == both
+    for host in bare_nodes:
+        ssl.get_server_certificate((host.address, 5671), ca_certs=str(authority.cert), timeout=10)
+        assert ":5672 " not in host.console("ss", "--listening", "--tcp", "--numeric", "--no-header")
+        owner = host.console("stat", "--format=%U:%G %a", "/etc/rabbitmq/tls/node.key").strip()
+        assert owner == "root:rabbitmq 640"
+    assert play().changed == dict.fromkeys(NODES, 0)
+
+    pids = [
+        host.console("systemctl", "show", "--value", "-p", "MainPID", "rabbitmq-server")
+        for host in bare_nodes
+    ]
+    given["fleet_broker_config"] = {"channel_max": 512}
+    changed = play()
+    # The configuration, and the restart that it needs.
+    assert changed.changed == dict.fromkeys(NODES, 2), changed.output
+    assert "+channel_max = 512" in changed.output
+    now = [
+        host.console("systemctl", "show", "--value", "-p", "MainPID", "rabbitmq-server")
+        for host in bare_nodes
+    ]
+    assert not set(pids) & set(now)
+    assert running(first) == running(second) == both

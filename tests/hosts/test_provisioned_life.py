@@ -1,0 +1,206 @@
+"""Hosts go back a release, come to rest, work again, start anew and leave, on bare machines."""
+
+import json
+import re
+
+import pytest
+
+from fleet.hosts.units import worker_unit
+from fleet.model import SLOTS
+from fleet.ops.provision_hosts import apply_hosts, this_operator
+from fleet.ops.restart import plan_restart
+from fleet.ops.witness import Witness
+from tests.hosts.lab import Host, Lab
+from tests.hosts.lab.system import await_that
+from tests.hosts.site import PROBE, Site, show
+
+FLEET_FILE = "/etc/fleet/fleet.toml"
+
+
+def current(host: Host) -> str:
+    return host.console("readlink", "/opt/fleet/current").strip().rpartition("/")[2]
+
+
+def states(host: Host) -> dict[str, str]:
+    return {slot: show(host, worker_unit("probe", slot)) for slot in SLOTS}
+
+
+def works(site: Site, *hosts: str) -> bool:
+    with site.client() as client:
+        sent = [client.send("probe.sleep", {"seconds": 0}, host=host) for host in hosts]
+        done = client.wait([task.id for task in sent], timeout_seconds=30)
+    return {outcome.outcome for outcome in done.values()} == {"succeeded"}
+
+
+def await_rest(*hosts: Host) -> None:
+    """Wait until no old instance is ending any more."""
+    for host in hosts:
+        await_that(
+            lambda host=host: "deactivating" not in states(host).values(),  # type: ignore[misc]
+            "the old instances should end",
+            timeout_seconds=60,
+        )
+
+
+@pytest.fixture(scope="module")
+def settled(provisioned: Site) -> Site:
+    """Both hosts as the fleet file says, with nothing that still ends."""
+    path = provisioned.directory / "fleet.toml"
+    path.write_text(re.sub(r"concurrency = \d", "concurrency = 2", path.read_text()))
+    provisioned.provision("--yes")
+    await_rest(provisioned.alpha, provisioned.beta)
+    return provisioned
+
+
+def test_a_rollback_brings_release_and_configuration_back_and_can_be_said_again(settled: Site) -> None:
+    alpha, beta = settled.alpha, settled.beta
+    first = current(alpha)
+    refused = settled.run("rollback", "--yes", code=1)
+    assert f"nothing is known to have run before {first}" in refused.stderr
+    (settled.directory / "probe.py").write_text(PROBE + "\nTHE_NEXT = True\n")
+    settled.change("concurrency = 2", "concurrency = 3")
+    # It comes to one host only, as with a rollout that stopped.
+    settled.provision("alpha", "--yes")
+    second = current(alpha)
+    assert (second != first, current(beta)) == (True, first)
+    await_rest(alpha)
+    told = settled.run("rollback", "--diff", "--yes").stdout
+    assert "-concurrency = 3" in told
+    assert "+concurrency = 2" in told
+    assert (current(alpha), current(beta)) == (first, first)
+    assert "concurrency = 2" in alpha.console("cat", FLEET_FILE)
+    assert works(settled, "alpha", "beta")
+    await_rest(alpha)
+    # What has ended is tidied away, and nothing else happens.
+    assert "deleted 2" in settled.run("rollback", "--yes").stderr
+    assert "no changes: the hosts have gone back" in settled.run("rollback", "--yes").stderr
+    drift = settled.provision("--check", code=4).stdout
+    assert f"{second} was rolled back here, and would come again" in drift
+    assert "(rollback)" in settled.run("audit", "alpha", "--last", "2").stdout
+    (settled.directory / "probe.py").write_text(PROBE)
+    settled.change("concurrency = 3", "concurrency = 2")
+
+
+def test_a_drained_host_finishes_its_tasks_and_rests_over_a_reboot_until_it_is_resumed(
+    settled: Site, lab: Lab
+) -> None:
+    alpha = settled.alpha
+    runs = next(slot for slot, state in states(alpha).items() if state == "active")
+    with settled.client() as client:
+        sent = client.send("probe.sleep", {"seconds": 12}, host="alpha")
+        unit = worker_unit("probe", runs)
+        await_that(
+            lambda: "1 running" in show(alpha, unit, "StatusText"), "it should run", timeout_seconds=20
+        )
+        told = settled.run("drain", "alpha", "--reason", "new disk", "--yes").stderr
+        assert f"{unit}: draining, 1 task left" in told
+        settled.run("drain", "alpha", "--wait", "60", "--yes")
+        (outcome,) = client.wait([sent.id], timeout_seconds=10).values()
+        assert (outcome.outcome, outcome.attempt) == ("succeeded", 1)
+    alpha.power_off()
+    lab.boot(alpha.name)
+    assert "active" not in states(alpha).values()
+    assert "drained by" in settled.run("hosts", "check", "alpha").stdout
+    assert "new disk" in settled.run("hosts", "list", "--state").stdout
+    settled.change("concurrency = 2", "concurrency = 4")
+    assert "its workers are not started" in settled.provision("alpha", "--yes").stdout
+    assert "active" not in states(alpha).values()
+    assert "concurrency = 4" in alpha.console("cat", FLEET_FILE)
+    settled.run("resume", "alpha", "--yes")
+    assert works(settled, "alpha")
+    settled.change("concurrency = 4", "concurrency = 2")
+    settled.run("rollout", "alpha", "--yes")
+    await_rest(alpha)
+
+
+def test_a_rolling_restart_starts_every_worker_in_its_other_slot_and_changes_nothing_else(
+    settled: Site,
+) -> None:
+    hosts = (settled.alpha, settled.beta)
+    before = [states(host) for host in hosts]
+    done = settled.run("restart", "--rolling", "--yes")
+    assert "in this order: alpha, then beta" in done.stderr
+    await_rest(*hosts)
+    for host, was in zip(hosts, before, strict=True):
+        now = states(host)
+        assert {slot for slot in SLOTS if now[slot] == "active"} == {
+            slot for slot in SLOTS if was[slot] != "active"
+        }
+    assert works(settled, "alpha", "beta")
+    assert "deleted 2" in settled.provision("--yes").stderr
+    assert "no changes" in settled.provision("--yes").stderr
+
+
+def test_an_instance_that_is_ready_and_unseen_by_the_broker_is_put_back(settled: Site) -> None:
+    fleet = settled.load()
+    alpha = next(host for host in fleet.hosts if host.name == "alpha")
+    before = states(settled.alpha)
+    (planned,) = plan_restart(fleet, (alpha,))
+    assert planned.value is not None
+    blind = Witness(look=frozenset, limit_seconds=1.0)
+    (done,) = apply_hosts(fleet, {"alpha": planned.value}, by=this_operator({}), witness=blind)
+    assert done.value is not None
+    assert "the broker shows no consumer of `probe-" in str(done.value.error)
+    assert "the old instances go on" in done.value.notes
+    await_rest(settled.alpha)
+    assert states(settled.alpha) == before
+    assert "no changes" in settled.provision("alpha", "--yes").stderr
+
+
+def test_broker_and_hosts_are_provisioned_together_and_the_broker_first(settled: Site) -> None:
+    settled.change('queues = ["probe"]', 'queues = ["probe", "more"]')
+    settled.change("[workers.probe]", '[queues.more]\ntasks = ["more.*"]\n[workers.probe]')
+    told = settled.run("provision", "--check", "--json", code=4).stdout
+    found = json.loads(told)
+    assert "fleet.more" in {change["identity"][-1] for change in found["broker"]["changes"]}
+    assert [each["changed"] for each in found["hosts"]] == [True, True]
+    # A worker that starts before its queue is there would end at once.
+    # Whether a permission's longer expression loses nothing is not always provable.
+    settled.run("provision", "--yes", "--allow-destructive")
+    await_rest(settled.alpha, settled.beta)
+    settled.run("provision", "--yes", "--prune")
+    settled.run("provision", "--check")
+
+
+def test_a_host_that_leaves_keeps_its_data_and_loses_its_access(settled: Site) -> None:
+    beta = settled.beta
+    told = settled.run("remove", "beta", "--check", code=4)
+    assert "[hosts.beta]" in told.stderr
+    found = json.loads(settled.run("remove", "beta", "--yes", "--json").stdout)
+    assert len(found["revoked"]) == 2
+    for gone in (
+        "/etc/fleet",
+        "/opt/fleet/releases",
+        "/opt/fleet/current",
+        "/usr/local/bin/fleet",
+        "/etc/systemd/system/fleet.target",
+    ):
+        assert not beta.console("sh", "-c", f"ls -d {gone} 2>/dev/null || true"), gone
+    # One that has just gone may still be known to systemd, as not found and dead.
+    states_left = "--state=active,activating,deactivating,failed"
+    assert beta.console("systemctl", "list-units", states_left, "--plain", "--no-legend", "fleet*") == ""
+    assert "/var/lib/fleet" in beta.console("ls", "-d", "/var/lib/fleet")
+    assert "(remove)" in settled.run("audit", "beta", "--last", "1").stdout
+    again = settled.run("remove", "beta", "--yes").stderr
+    assert "nothing of the fleet is there" in again
+    assert "its broker users are gone already" in again
+
+
+def test_a_lost_host_loses_its_access_without_being_reached(settled: Site) -> None:
+    settled.alpha.unplug()
+    try:
+        done = settled.run("remove", "alpha", "--lost", "--yes")
+    finally:
+        settled.alpha.plug()
+    assert "deleted from the broker" in done.stderr
+    unit = next(
+        worker_unit("probe", slot) for slot, each in states(settled.alpha).items() if each == "active"
+    )
+    await_that(
+        lambda: (
+            "waiting for the broker" in show(settled.alpha, unit, "StatusText")
+            or show(settled.alpha, unit) != "active"
+        ),
+        "its worker should not get in any more",
+        timeout_seconds=60,
+    )

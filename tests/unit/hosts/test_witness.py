@@ -1,0 +1,44 @@
+"""Which consumers are missing, and how long that is borne."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.doctor.unseen import Unseen
+from fleet.ops.witness import Consumers, Witness, missing
+from provisioning.errors import HostChangeFailed
+
+NODES = st.sampled_from(["mail-a@alpha", "mail-b@alpha", "mail-a@beta"])
+QUEUES = st.sampled_from(["fleet.email", "fleet.backup.alpha"])
+WANTED = st.dictionaries(NODES, st.frozensets(QUEUES))
+MAIL = {"mail-b@alpha": frozenset({"fleet.email"})}
+
+
+@given(WANTED, st.frozensets(st.tuples(NODES, QUEUES)))
+def test_nothing_is_missing_only_where_each_node_consumes_each_of_its_queues(
+    wanted: dict[str, frozenset[str]], seen: Consumers
+) -> None:
+    whole = all((node, queue) in seen for node, queues in wanted.items() for queue in queues)
+    assert (missing(wanted, seen) == ()) is whole
+
+
+def test_the_old_instance_does_not_stand_for_the_new_one() -> None:
+    assert missing(MAIL, frozenset({("mail-a@alpha", "fleet.email")})) == ("`mail-b@alpha` on `fleet.email`",)
+
+
+def test_one_that_is_seen_late_is_waited_for() -> None:
+    looks = iter((frozenset(), frozenset({("mail-b@alpha", "fleet.email")})))
+    assert Witness(look=lambda: next(looks), limit_seconds=5).await_consumers("alpha", MAIL) == ()
+
+
+def test_one_that_is_not_seen_in_time_is_named() -> None:
+    with pytest.raises(HostChangeFailed, match=r"shows no consumer of `mail-b@alpha` on `fleet.email`, 0 s"):
+        Witness(look=frozenset, limit_seconds=0).await_consumers("alpha", MAIL)
+
+
+def test_an_api_that_does_not_answer_is_said_and_stops_nothing() -> None:
+    def look() -> Consumers:
+        raise Unseen("mq1 does not answer")
+
+    (note,) = Witness(look=look).await_consumers("alpha", MAIL)
+    assert "was not checked: mq1 does not answer" in note
