@@ -64,11 +64,14 @@ def _sequence(text: str, at: int) -> tuple[list[str], int]:
         if text[at] == "(":
             if text[at + 1 : at + 2] in ("?", "*"):
                 raise _NotAList
+            begin = at
             options, at = _choice(text, at + 1)
-            if text[at : at + 1] != ")" or text[at + 1 : at + 2] in tuple(_REPEATS):
+            if text[at : at + 1] != ")":
                 raise _NotAList
-            parts.append(options)
             at += 1
+            # What a group that is repeated lists is endless; as a piece it equals itself.
+            is_repeated = text[at : at + 1] in tuple(_REPEATS)
+            parts.append([text[begin:at]] if is_repeated else options)
         else:
             atom, at = _atom(text, at)
             parts.append([atom])
