@@ -1,16 +1,15 @@
 """`fleet drain` and `fleet resume`: the workers of hosts come to rest, and run again."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from fleet.cli.context import Invocation, json_option, pass_invocation, say
-from fleet.cli.host_changes import Prepared, apply_all, carry_out, show, sudo_option
-from fleet.cli.hosts import ask_password
+from fleet.cli.host_changes import Prepared, Words, apply_all, carry_out, look, sudo_option
 from fleet.cli.provision_apply import yes_option
 from fleet.cli.sending import DurationParam
 from fleet.errors import PartlyDone
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from fleet.ops.drain import Running
     from provisioning.hosts.many import Done
 
+DRAIN = Words(command="fleet drain", idle="no changes: the hosts are drained", pending="not drained")
+RESUME = Words(command="fleet resume", idle="no changes: the hosts work", pending="to be resumed")
 wait_option = click.option(
     "--wait",
     type=DurationParam(),
@@ -64,26 +65,12 @@ def drain(
     """
     from fleet.hosts.drained import mark
     from fleet.ops.drain import plan_drain
-    from fleet.ops.hosts import choose
     from fleet.ops.provision_hosts import this_operator
 
-    fleet, started = inv.load(), time.monotonic()
-    password = ask_password() if ask_sudo_password else None
     by = this_operator(inv.environ())
     content = mark(f"{by.name}@{by.origin}", reason, now=datetime.now(UTC))
-    planned = plan_drain(fleet, choose(fleet, host), content, sudo_password=password)
-    show(planned, with_diff=False, to_stderr=as_json)
-    looked = Prepared(
-        fleet=fleet,
-        planned=planned,
-        sudo_password=password,
-        started=started,
-        with_diff=False,
-        as_json=as_json,
-        command="fleet drain",
-        idle="no changes: the hosts are drained",
-        pending="not drained",
-    )
+    plan = partial(plan_drain, mark=content)
+    looked = look(inv, host, plan, DRAIN, ask_sudo_password=ask_sudo_password, as_json=as_json)
     if check:
         looked.finish()
         return
@@ -123,24 +110,9 @@ def resume(
     HOST is a name, a glob or a label such as @db. A worker that does not get ready leaves the host drained.
     Exit code 0: they run. 4: with --check. 3: some hosts failed. 5: none could be reached.
     """
-    from fleet.ops.hosts import choose
     from fleet.ops.restart import plan_resume
 
-    fleet, started = inv.load(), time.monotonic()
-    password = ask_password() if ask_sudo_password else None
-    planned = plan_resume(fleet, choose(fleet, host), sudo_password=password)
-    show(planned, with_diff=False, to_stderr=as_json)
-    looked = Prepared(
-        fleet=fleet,
-        planned=planned,
-        sudo_password=password,
-        started=started,
-        with_diff=False,
-        as_json=as_json,
-        command="fleet resume",
-        idle="no changes: the hosts work",
-        pending="to be resumed",
-    )
+    looked = look(inv, host, plan_resume, RESUME, ask_sudo_password=ask_sudo_password, as_json=as_json)
     carry_out(looked, inv.environ(), reason="resume", check=check, yes=yes)
 
 

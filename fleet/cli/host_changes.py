@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -15,8 +15,9 @@ from fleet.cli.provision_apply import ask, paint
 from fleet.errors import FleetError, PartlyDone, ProblemsFound
 
 if TYPE_CHECKING:
-    from fleet.model import Fleet
+    from fleet.model import Fleet, Host
     from fleet.ops.host_plans import HostChange
+    from fleet.ops.hosts import SudoPassword
     from provisioning.apply import Report
     from provisioning.errors import ProvisioningError
     from provisioning.hosts.many import Done
@@ -37,6 +38,31 @@ sudo_option = click.option(
 )
 
 
+class Plan(Protocol):
+    """Looks at hosts and says what must change there."""
+
+    def __call__(
+        self, fleet: "Fleet", hosts: "Sequence[Host]", /, *, sudo_password: "SudoPassword | None"
+    ) -> "Sequence[Done[HostChange]]":
+        """Return what must change on each of ``hosts``, or why that is not known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """How a command speaks of what it does."""
+
+    #: what goes on from where it stopped
+    command: str = "fleet provision hosts"
+    #: said when there is nothing to do
+    idle: str = "no changes: the hosts are as desired"
+    #: a host with changes pending is
+    pending: str = "not as the fleet file wants them"
+
+
+PROVISION = Words()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
     """Hosts that were looked at, and what it takes to change them."""
@@ -48,12 +74,7 @@ class Prepared:
     started: float
     with_diff: bool
     as_json: bool
-    #: what goes on from where it stopped
-    command: str = "fleet provision hosts"
-    #: said when there is nothing to do
-    idle: str = "no changes: the hosts are as desired"
-    #: a host with changes pending is
-    pending: str = "not as the fleet file wants them"
+    words: Words = PROVISION
 
     @property
     def changes(self) -> "dict[str, HostChange]":
@@ -98,15 +119,15 @@ class Prepared:
             did = len(failed) < len(reports) or any(_did(reports[name]) for name in failed)
             raise (PartlyDone if did else FleetError)(
                 f"not as desired: {', '.join(failed)}",
-                hint=f"see the reason above; `{self.command}` goes on from where it stopped",
+                hint=f"see the reason above; `{self.words.command}` goes on from where it stopped",
             )
         if self.changes and not reports:
             raise ProblemsFound(
-                f"{len(self.changes)} of {len(self.planned)} hosts are {self.pending}",
-                hint=f"run `{self.command}` to change them",
+                f"{len(self.changes)} of {len(self.planned)} hosts are {self.words.pending}",
+                hint=f"run `{self.words.command}` to change them",
             )
         if not self.changes:
-            say(self.idle)
+            say(self.words.idle)
 
 
 def prepare(
@@ -119,14 +140,38 @@ def prepare(
     as_json: bool,
 ) -> Prepared:
     """Look at hosts, build their releases, and show what must change."""
-    from fleet.ops.hosts import choose
     from fleet.ops.provision_hosts import Releases, plan_hosts, release_cache
 
-    fleet, environ, started = inv.load(), inv.environ(), time.monotonic()
+    environ = inv.environ()
+
+    def plan(
+        fleet: "Fleet", chosen: "Sequence[Host]", *, sudo_password: "SudoPassword | None"
+    ) -> "Sequence[Done[HostChange]]":
+        releases = Releases(fleet=fleet, cache=release_cache(environ), wheels=wheels, report=say)
+        return plan_hosts(
+            fleet, chosen, environ, releases=releases, contents=diff, sudo_password=sudo_password
+        )
+
+    return look(inv, hosts, plan, PROVISION, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json)
+
+
+def look(
+    inv: Invocation,
+    hosts: Sequence[str],
+    plan: "Plan",
+    words: Words,
+    *,
+    diff: bool = False,
+    ask_sudo_password: bool,
+    as_json: bool,
+) -> Prepared:
+    """Look at hosts, and show what ``plan`` would change there."""
+    from fleet.ops.hosts import choose
+
+    fleet, started = inv.load(), time.monotonic()
     chosen = choose(fleet, hosts)
     password = ask_password() if ask_sudo_password else None
-    releases = Releases(fleet=fleet, cache=release_cache(environ), wheels=wheels, report=say)
-    planned = plan_hosts(fleet, chosen, environ, releases=releases, contents=diff, sudo_password=password)
+    planned = plan(fleet, chosen, sudo_password=password)
     show(planned, with_diff=diff, to_stderr=as_json)
     return Prepared(
         fleet=fleet,
@@ -135,6 +180,7 @@ def prepare(
         started=started,
         with_diff=diff,
         as_json=as_json,
+        words=words,
     )
 
 

@@ -4,12 +4,16 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fleet.cli.context import Invocation, pass_invocation, say
 from fleet.cli.provision_apply import destructive_option
 from fleet.errors import FleetError, UsageError
+
+if TYPE_CHECKING:
+    from fleet.ops.relayed_host import Relayed
 
 EXAMPLES = """\b
 This command is for programs, such as the Ansible collection that comes with fleet. See
@@ -47,11 +51,9 @@ def relay(
     Commands for the host are asked for on stdout, one at a time, and their results read from stdin. The last
     line on stdout is {"end": …} with what `provision hosts --json` says of a host.
     """
-    from fleet.cli.host_changes import record, teller
     from fleet.ops.hosts import choose
     from fleet.ops.provision_hosts import Releases, release_cache, this_operator
     from fleet.ops.relayed_host import provision_relayed
-    from provisioning.hosts.many import Done
     from provisioning.hosts.relay import RelayRunner
 
     if sys.stdout.isatty():
@@ -71,12 +73,20 @@ def relay(
         contents=diff,
         allow_destructive=allow_destructive,
     )
-    planned = Done(name=named.name, value=done.change, error=done.error, seconds=0.0)
-    report = Done(name=named.name, value=done.report, error=None, seconds=0.0) if done.report else None
-    click.echo(json.dumps({"end": record(planned, report, with_diff=diff)}, default=str))
+    _finish(named.name, done, started=started, with_diff=diff)
+
+
+def _finish(host: str, done: "Relayed", *, started: float, with_diff: bool) -> None:
+    """Say the last line, tell how it went, and raise what the command ends with."""
+    from fleet.cli.host_changes import record, teller
+    from provisioning.hosts.many import Done
+
+    planned = Done(name=host, value=done.change, error=done.error, seconds=0.0)
+    report = Done(name=host, value=done.report, error=None, seconds=0.0) if done.report else None
+    click.echo(json.dumps({"end": record(planned, report, with_diff=with_diff)}, default=str))
     if done.error is not None:
         raise done.error
     if report is not None:
         teller(started)(report)
     if done.report is not None and not done.report.converged:
-        raise FleetError(f"not as desired: {named.name}")
+        raise FleetError(f"not as desired: {host}")

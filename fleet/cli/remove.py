@@ -149,7 +149,7 @@ class _Leaving:
         """Say which access to the broker goes."""
         users = own_users(self._fleet, self._host)
         if users:
-            say(f"broker users that go: {', '.join(users)}")
+            say(f"broker users that go, where they are there: {', '.join(users)}")
         else:
             say(
                 f"{self._host.name} has no broker user of its own: it knows the password of all hosts;"

@@ -1,16 +1,15 @@
 """`fleet restart --rolling`: every worker starts anew, batch by batch."""
 
-import time
-
 import click
 
 from fleet.cli.context import Invocation, json_option, pass_invocation
-from fleet.cli.host_changes import Prepared, show, sudo_option
-from fleet.cli.hosts import ask_password
+from fleet.cli.host_changes import Words, look, sudo_option
 from fleet.cli.provision_apply import yes_option
-from fleet.cli.rollout import batch_option, canary_option, in_order, roll
+from fleet.cli.rollout import batch_option, canary_option, roll
 from fleet.errors import UsageError
-from fleet.hosts.batches import BatchSize
+from fleet.hosts.batches import BatchSize, batches
+
+WORDS = Words(command="fleet restart --rolling", idle="nothing to restart", pending="to be restarted")
 
 
 @click.command(
@@ -49,31 +48,12 @@ def restart(
     credentials stay those of the host. A drained host is left at rest, and so is beat. Exit code 0: done. 4:
     with --check. 3: it stopped half-way. 5: no host could be reached.
     """
-    from fleet.ops.hosts import choose
     from fleet.ops.restart import plan_restart
 
     if not rolling:
         raise UsageError(
             "there is no other way to restart than a rolling one", hint="say `fleet restart --rolling`"
         )
-    fleet, started = inv.load(), time.monotonic()
-    password = ask_password() if ask_sudo_password else None
-    planned = plan_restart(fleet, choose(fleet, host), sudo_password=password)
-    show(planned, with_diff=False, to_stderr=as_json)
-    looked = Prepared(
-        fleet=fleet,
-        planned=planned,
-        sudo_password=password,
-        started=started,
-        with_diff=False,
-        as_json=as_json,
-        command="fleet restart --rolling",
-        idle="nothing to restart",
-        pending="to be restarted",
-    )
-    order = in_order(looked, canary=canary, batch=batch)
-    if check or not order or any(each.error for each in planned):
-        looked.finish(not_begun=() if check else tuple(looked.changes))
-        return
-    looked.confirm(yes=yes)
-    roll(looked, order, inv.environ(), reason="restart")
+    looked = look(inv, host, plan_restart, WORDS, ask_sudo_password=ask_sudo_password, as_json=as_json)
+    order = batches(tuple(looked.changes), canary=canary, size=batch)
+    roll(looked, order, inv.environ(), reason="restart", check=check, yes=yes)

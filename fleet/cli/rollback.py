@@ -1,13 +1,16 @@
 """`fleet rollback`: hosts go back to the release that ran before."""
 
-import time
+from functools import partial
 
 import click
 
 from fleet.cli.context import Invocation, json_option, pass_invocation
-from fleet.cli.host_changes import Prepared, carry_out, show, sudo_option
-from fleet.cli.hosts import ask_password
+from fleet.cli.host_changes import Words, carry_out, look, sudo_option
 from fleet.cli.provision_apply import yes_option
+
+WORDS = Words(
+    command="fleet rollback", idle="no changes: the hosts have gone back", pending="still to go back"
+)
 
 
 @click.command(
@@ -45,22 +48,15 @@ def rollback(
     changed: `fleet provision hosts --check` then shows what it wants. Exit code 0: done. 1: there is no such
     release. 4: changes are pending (--check). 3: some hosts failed or could not be reached. 5: none could.
     """
-    from fleet.ops.hosts import choose
     from fleet.ops.rollback import plan_rollback
 
-    fleet, started = inv.load(), time.monotonic()
-    password = ask_password() if ask_sudo_password else None
-    planned = plan_rollback(fleet, choose(fleet, host), to=to, contents=diff, sudo_password=password)
-    show(planned, with_diff=diff, to_stderr=as_json)
-    looked = Prepared(
-        fleet=fleet,
-        planned=planned,
-        sudo_password=password,
-        started=started,
-        with_diff=diff,
+    looked = look(
+        inv,
+        host,
+        partial(plan_rollback, to=to, contents=diff),
+        WORDS,
+        diff=diff,
+        ask_sudo_password=ask_sudo_password,
         as_json=as_json,
-        command="fleet rollback",
-        idle="no changes: the hosts have gone back",
-        pending="still to go back",
     )
     carry_out(looked, inv.environ(), reason="rollback", check=check, yes=yes)

@@ -86,20 +86,16 @@ def rollout(
     looked = prepare(
         inv, host, wheels=wheels, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json
     )
-    order = in_order(looked, canary=canary, batch=batch)
-    if check or not order or any(each.error for each in looked.planned):
-        looked.finish(not_begun=() if check else tuple(looked.changes))
-        return
-    looked.confirm(yes=yes)
-    roll(looked, order, inv.environ(), reason="rollout", allow_destructive=allow_destructive)
-
-
-def in_order(looked: Prepared, *, canary: int, batch: BatchSize) -> tuple[tuple[str, ...], ...]:
-    """Return the batches in which hosts are changed, and tell them."""
     order = batches(tuple(looked.changes), canary=canary, size=batch)
-    if order:
-        say("in this order: " + ", then ".join(" and ".join(names) for names in order))
-    return order
+    roll(
+        looked,
+        order,
+        inv.environ(),
+        reason="rollout",
+        check=check,
+        yes=yes,
+        allow_destructive=allow_destructive,
+    )
 
 
 def roll(
@@ -108,13 +104,24 @@ def roll(
     environ: Mapping[str, str],
     *,
     reason: str,
+    check: bool,
+    yes: bool,
     allow_destructive: bool = False,
 ) -> None:
-    """Change one batch of hosts after the other, and tell how it went."""
+    """Tell the order, ask, change one batch of hosts after the other, and tell how it went.
+
+    With ``check``, or where a host could not be looked at, nothing is changed.
+    """
     from fleet.ops.provision_hosts import this_operator
     from fleet.ops.rollout import roll_out
     from fleet.ops.witness import witness
 
+    if order:
+        say("in this order: " + ", then ".join(" and ".join(names) for names in order))
+    if check or not order or any(each.error for each in looked.planned):
+        looked.finish(not_begun=() if check else tuple(looked.changes))
+        return
+    looked.confirm(yes=yes)
     rolled = roll_out(
         looked.fleet,
         looked.changes,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,27 +85,20 @@ def password(
     connected: it goes on from where it stands. Exit code 0: done. 3: not yet over, run it again. 4: a
     rotation is under way (--check).
     """
-    from fleet.ops.provision import open_door
-    from fleet.ops.rotate.passwords import choose_passwords
     from fleet.ops.rotate.run import Patience, rotate
-    from fleet.ops.rotate.site import FleetSite
 
     if bool(users) == everybody:
         raise UsageError("say whose passwords: either `--user NAME` or `--all`")
     fleet, environ, started = inv.load(), inv.environ(), time.monotonic()
-    chosen = choose_passwords(fleet, users)
-    way = None
+    site = _site(fleet, environ, users)
     if not without_hosts and not check:
         way = _hosts_way(fleet, environ, started, wheels=wheels, ask_sudo_password=ask_sudo_password)
-    site = FleetSite(
-        fleet=fleet, environ=environ, door=open_door(fleet, environ)[1], passwords=chosen, hosts=way
-    )
+        site = replace(site, hosts=way)
     standings = site.look()
     if check:
         _finish_check(site, standings, as_json=as_json)
         return
-    for line in _told(chosen, standings, with_hosts=way is not None):
-        say(line)
+    say("\n".join(_told(site.passwords, standings, with_hosts=not without_hosts)))
     if not yes:
         ask("go on?", pending="passwords would be changed")
     patience = Patience(wait_seconds=wait, clock=time.monotonic, pause=time.sleep, tell=_tell_left)
@@ -113,6 +106,15 @@ def password(
     if as_json:
         emit_json(asdict(rotated))
     _end(rotated, seconds=time.monotonic() - started)
+
+
+def _site(fleet: "Fleet", environ: Mapping[str, str], users: tuple[str, ...]) -> "FleetSite":
+    from fleet.ops.provision import open_door
+    from fleet.ops.rotate.passwords import choose_passwords
+    from fleet.ops.rotate.site import FleetSite
+
+    chosen, (_, door) = choose_passwords(fleet, users), open_door(fleet, environ)
+    return FleetSite(fleet=fleet, environ=environ, door=door, passwords=chosen, hosts=None)
 
 
 def _hosts_way(

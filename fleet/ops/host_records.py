@@ -7,7 +7,8 @@ from fleet.hosts.install import QUICK_SECONDS, list_argv, releases_of
 from fleet.hosts.kept import Kept, load
 from fleet.hosts.paths import FLEET_FILE, RELEASES, kept_file
 from fleet.model import Fleet
-from fleet.ops.host_plans import FromHost, Known, look
+from fleet.ops.host_plans import look
+from fleet.ops.host_sources import FromHost, Known
 from provisioning.errors import HostUnfit
 from provisioning.hosts.door import HostDoor
 from provisioning.hosts.runner import Runner

@@ -83,12 +83,16 @@ class Site:
         """Run `fleet provision hosts` and expect it to end with ``code``."""
         return self.run("provision", "hosts", *arguments, code=code)
 
-    def run(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
-        """Run a command as an operator would, and expect it to end with ``code``."""
+    def run(
+        self, *arguments: str, code: int = 0, code_of: Path | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command as an operator would, and expect it to end with ``code``.
+
+        ``code_of`` is where another release of fleet lies.
+        """
+        environ = self.environ | ({} if code_of is None else {"PYTHONPATH": str(code_of)})
         argv = (sys.executable, "-m", "fleet.cli.main", *arguments)
-        done = subprocess.run(
-            argv, env=self.environ, capture_output=True, text=True, timeout=240, check=False
-        )
+        done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
         return done
 
