@@ -58,8 +58,9 @@ LAB := $(BIN)/python -m tests.hosts.lab
 named = $(if $(NAME),--name $(NAME))
 sized = $(if $(RELEASE),--release $(RELEASE)) $(if $(BROKERS),--brokers $(BROKERS)) $(if $(WORKERS),--workers $(WORKERS))
 
-lab: $(STAMP) lab-programs ## start a lab of hosts that goes on running: three brokers, three workers
+lab: $(STAMP) lab-programs ## start a lab of hosts that goes on running, three brokers and three workers, with a fleet on it
 	@$(LAB) up $(named) $(sized)
+	@$(BIN)/python -m tests.hosts.newcomer $(named)
 
 lab-status: $(STAMP) ## show the labs that run, and the images
 	@$(LAB) status

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tests.hosts.lab.namespaces import Overlay
 from tests.hosts.lab.network import interfaces
 from tests.hosts.lab.system import machine_suite
 from tests.hosts.traces import processes_naming, traces
+from tests.servers import clean_environ
 
 ROOT = Path(__file__).parents[2]
 
@@ -239,9 +241,29 @@ def test_a_kept_lab_is_shown_used_and_ended(kept: str, tmp_path: Path) -> None:
     assert all(host["is_on"] for host in hosts.values())
     assert 5e6 < hosts["alpha"]["memory_bytes"] < hosts["mq1"]["memory_bytes"] < 1e9
     assert f"lab `{kept}`: 0." in command("status").stdout
+    runs_what_a_newcomer_is_told(kept)
     ended = command("down", "--name", kept)
     assert ended.stdout.startswith(f"lab `{kept}` is gone")
     assert f"no lab named `{kept}` is running" in command("down", "--name", kept).stdout
+
+
+def runs_what_a_newcomer_is_told(kept: str) -> None:
+    """Make a fleet of the lab, as `make lab` does, and type some of the lines that it prints."""
+    program = (sys.executable, "-m", "tests.hosts.newcomer", "--name", kept)
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    (file,) = (line.partition("=")[2] for line in lines if line.startswith("export FLEET_FILE="))
+    (path,) = (
+        line.removeprefix("PATH=").removesuffix(":$PATH") for line in lines if line.startswith("PATH=")
+    )
+    environ = clean_environ() | {"FLEET_FILE": file}
+    for what in ("what stands there", "send a task", "let a host rest"):
+        (told,) = (line.removeprefix(what).strip() for line in lines if line.startswith(what))
+        for each in told.split("; "):
+            asked = ("--yes",) if "drain" in each or "resume" in each else ()
+            argv = (f"{path}/fleet", *shlex.split(each)[1:], *asked)
+            subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=120, check=True)
 
 
 def test_images_under_a_lab_are_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
