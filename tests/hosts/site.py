@@ -90,9 +90,10 @@ class Site:
 
         ``code_of`` is where another release of fleet lies.
         """
-        environ = self.environ | ({} if code_of is None else {"PYTHONPATH": str(code_of)})
         argv = (sys.executable, "-m", "fleet.cli.main", *arguments)
-        done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=240, check=False)
+        done = subprocess.run(
+            argv, cwd=code_of, env=self.environ, capture_output=True, text=True, timeout=240, check=False
+        )
         assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
         return done
 
