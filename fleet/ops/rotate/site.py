@@ -76,8 +76,9 @@ class FleetSite:
 
     def create(self, names: Sequence[str]) -> None:
         """Make the users of the new passwords, with tags, rights and limits of the present ones."""
-        seen = self._observe()
         for each in self._chosen(names):
+            # Each changes what the next one is planned against.
+            seen = self._observe()
             second = self._second(each, seen)
             refuse_foreign(second, seen.resources)
             report = apply(plan_against(second, seen, self.door), self.door)

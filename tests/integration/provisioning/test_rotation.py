@@ -164,6 +164,14 @@ def rotate(user: str, *more: str) -> Sequence[str]:
     return ("rotate", "password", "--user", user, "--without-hosts", "--yes", *more)
 
 
+def test_several_users_are_rotated_together(per_host: Place) -> None:
+    done = per_host.run("rotate", "password", "--all", "--without-hosts", "--wait", "30s", "--yes")
+    names = [f"{per_host.user}-{host}{end}" for host in ("alpha", "beta") for end in ("", "_send")]
+    assert per_host.users() == {f"{name}+b" for name in (per_host.user, per_host.vhost.observer, *names)}
+    assert "rotated: " in done.stderr
+    per_host.run("provision", "broker", "--check")
+
+
 def test_an_application_is_waited_for_and_then_the_old_user_goes(place: Place) -> None:
     place.vhost.api("PUT", f"user-limits/{place.user}/max-channels", {"value": 512})
     old, before, first = place.login(), place.all_of(place.user), place.kept
