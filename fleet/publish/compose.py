@@ -52,9 +52,16 @@ def task_message(
 ) -> TaskMessage:
     """Return the message for ``task``, under an id of its own or the one that ``key`` stands for.
 
-    Raises UsageError when no queue of the fleet takes it, or not on that host, or ``traceparent`` is none.
+    Raises UsageError when no queue of the fleet takes it, or not on that host, ``kwargs`` is no mapping, or
+    ``traceparent`` is none.
     """
     _require_traceparent(traceparent)
+    if not isinstance(kwargs, Mapping):
+        # Programs without type checks pass what they like.
+        raise UsageError(
+            f"the arguments of task `{task}` are of type {type(kwargs).__name__}, not names with values",
+            hint='such as client.send("shop.charge", {"order": 7})',
+        )
     target = destinations.of(task, host=host, queue=queue)
     # The same key on two hosts is two pieces of work.
     scope = key if key is None or target.host is None else f"{key}\0{target.host}"

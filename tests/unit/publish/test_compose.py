@@ -109,6 +109,12 @@ def test_what_the_fleet_does_not_have_is_refused_before_anything_is_sent(
     assert hint in str(caught.value.hint)
 
 
+def test_arguments_that_are_no_mapping_are_refused_in_words() -> None:
+    text: Any = "order-7"
+    with pytest.raises(UsageError, match="are of type str, not names with values"):
+        task_message(Destinations(FLEET), "shop.charge", kwargs=text)
+
+
 def test_a_fleet_without_mail_sends_none() -> None:
     with pytest.raises(UsageError, match=r"no `\[mail\]`"):
         mail_message(replace(FLEET, mail=None), to="a@example.org", template="welcome", context={})
