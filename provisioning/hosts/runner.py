@@ -34,6 +34,9 @@ class Runner(Protocol):
     ) -> Ran:
         """Run ``argv`` there (no shell reads it) with ``stdin`` and return how it ended, well or not.
 
+        What ``stdin`` raises is raised here. The program may see an end of its input then, as it does when
+        the connection breaks, so what must be whole says how long it is, as the agent's stream does.
+
         Raises HostUnreachable when the host cannot be reached, or not any more; HostAccessRefused for an
         unknown host key, a refused login or missing sudo; HostTimeout when it has not ended in
         ``timeout_seconds``, which also ends it over there.

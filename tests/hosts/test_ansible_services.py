@@ -110,6 +110,12 @@ def bare_nodes(lab: Lab, clean_hosts: CleanHosts) -> Iterator[tuple[Host, ...]]:
         host.reset()
 
 
+def said(hosts: tuple[Host, ...]) -> str:
+    """Return the last words of each node."""
+    argv = ("journalctl", "--unit=rabbitmq-server", "--lines=60", "--no-pager")
+    return "\n".join(host.console(*argv, check=False) for host in hosts)
+
+
 def running(host: Host) -> set[str]:
     told = host.console("rabbitmqctl", "--quiet", "cluster_status", "--formatter", "json", timeout_seconds=60)
     return set(json.loads(told)["running_nodes"])
@@ -136,7 +142,7 @@ def test_two_machines_become_a_cluster_with_tls_and_restart_one_after_the_other(
 
     def play(*options: str) -> Played:
         played = ansible.play(hosts, BROKER, "--tags", "install,meet", "--diff", *options, given=given)
-        assert played.exit_code == 0, played.output
+        assert played.exit_code == 0, f"{played.output}\n{said(bare_nodes)}"
         assert cookie not in played.output
         assert "PRIVATE KEY" not in played.output
         return played

@@ -147,6 +147,6 @@ class Talk:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        # No end of file: the program must not take the half for the whole.
+        # Over there the half may still look like the whole: sshd knows no other way to end an input.
         self._source_error = error
         self._channel.close()
