@@ -33,8 +33,8 @@ demo: $(STAMP) programs ## run the whole job end to end on a private RabbitMQ, S
 	$(BIN)/fleet demo
 
 # In two streams, for tests mostly wait, each with a lab of its own: hosts, and the RabbitMQ that this Debian has not.
-test: $(STAMP) programs style thorough lab-images ## everything that must hold: check, then contract, integration, fault and host tests, and drills
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 20 tests/contract tests/integration tests/faults tests/drills tests/hosts
+test: $(STAMP) programs style thorough lab-images ## everything that must hold: check, then contract, integration, fault and host tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 20 tests/contract tests/integration tests/faults tests/hosts
 
 check: unit style ## formatting, lint, types, unit and architecture tests
 
@@ -83,7 +83,7 @@ lab-images: $(STAMP) lab-programs ## build the images of the hosts that the test
 faults: $(STAMP) programs lab-images ## break everything, ours and plain Celery, and write the table of what was lost
 	$(BIN)/python -m tests.faults $(if $(ONLY),--only "$(ONLY)")
 
-drills: $(STAMP) programs ## rehearse the loss of what a fleet stands on, and write down what it cost
+drills: $(STAMP) programs lab-images ## rehearse what is rare, and write down what it cost
 	$(BIN)/python -m pytest -q tests/drills --write-tables
 
 fmt: $(STAMP) ## format and fix what can be fixed

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.hosts.lab import Host
+
 ROOT = Path(__file__).parents[1]
 COLLECTION = ROOT / "ansible"
 BIN = Path(sys.executable).parent
@@ -83,3 +85,11 @@ class Ansible:
             "NO_COLOR": "1",
             **self.environ,
         }
+
+
+def inventory(directory: Path, group: str, *hosts: Host) -> Path:
+    """Write an inventory of lab hosts, all in ``group``, and return its path."""
+    path = directory / "inventory.ini"
+    lines = [f"{host.name} ansible_ssh_common_args='-F {host.ssh_config}'\n" for host in hosts]
+    path.write_text("".join((f"[{group}]\n", *lines)))
+    return path

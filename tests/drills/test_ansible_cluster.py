@@ -1,37 +1,20 @@
-"""The roles for Prometheus and for brokers, on machines that have the packages and nothing else."""
+"""Two machines that have the package and nothing else become a cluster, by the role for brokers."""
 
 import json
 import secrets
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fleet.daemons.files import write_private
-from tests.ansible import BIN, Ansible, Played
+from tests.ansible import Ansible, Played, inventory
 from tests.certificates import Authority
-from tests.hosts.fixtures import CLUSTERS, SERVICES, CleanHosts
-from tests.hosts.lab import Host, Lab
-from tests.hosts.lab.system import await_that
-from tests.servers import clean_environ
+from tests.hosts.fixtures import CLUSTERS, CleanHosts
+from tests.hosts.lab import Host
 
-MONITORING, BROKER = "fleet.fleet.monitoring", "fleet.fleet.broker"
-FLEET_TOML = """\
-[fleet]
-name = "shop"
-[broker]
-url = "amqp://127.0.0.1:5672"
-password = "env:P"
-[hosts.alpha]
-address = "10.0.0.11"
-[queues.mail]
-tasks = ["fleet.check_urls"]
-[workers.mail]
-queues = ["mail"]
-"""
+BROKER = "fleet.fleet.broker"
 #: as the package leaves a machine on which it was not started
 PRISTINE = """\
 systemctl stop rabbitmq-server
@@ -48,58 +31,8 @@ def ansible(tmp_path_factory: pytest.TempPathFactory) -> Ansible:
     return made
 
 
-def inventory(directory: Path, group: str, *hosts: Host) -> Path:
-    path = directory / "inventory.ini"
-    lines = [f"{host.name} ansible_ssh_common_args='-F {host.ssh_config}'\n" for host in hosts]
-    path.write_text("".join((f"[{group}]\n", *lines)))
-    return path
-
-
-def rendered(file: Path, *arguments: str) -> bytes:
-    argv = (sys.executable, "-m", "fleet.cli.main", "--file", str(file), "prometheus", *arguments)
-    return subprocess.run(argv, env=clean_environ(), check=True, capture_output=True, timeout=60).stdout
-
-
-def test_prometheus_judges_by_the_files_that_fleet_makes(
-    ansible: Ansible, clean_hosts: CleanHosts, tmp_path: Path
-) -> None:
-    (services,) = clean_hosts(SERVICES)
-    file = tmp_path / "fleet.toml"
-    file.write_text(FLEET_TOML)
-    hosts = inventory(tmp_path, "fleet_monitoring", services)
-    given = {
-        "fleet_monitoring_file": file,
-        "fleet_monitoring_command": BIN / "fleet",
-        "fleet_monitoring_beats": ["alpha:9539"],
-    }
-
-    def play(*options: str) -> Played:
-        played = ansible.play(hosts, MONITORING, "--tags", "configure", *options, given=given)
-        assert played.exit_code == 0, played.output
-        return played
-
-    before = services.read("/etc/prometheus/prometheus.yml")
-    checked = play("--check", "--diff")
-    # Three files, and what reads them.
-    assert checked.changed == {SERVICES: 4}, checked.output
-    assert "+  - job_name: fleet-worker" in checked.output.replace('"', "")
-    assert services.read("/etc/prometheus/prometheus.yml") == before
-    assert play().changed == {SERVICES: 4}
-    assert play().changed == {SERVICES: 0}
-    assert play("--check").changed == {SERVICES: 0}
-    assert services.read("/etc/prometheus/fleet-targets.json") == rendered(file, "targets")
-    assert services.read("/etc/prometheus/fleet-rules.yml") == rendered(file, "rules")
-
-    def asked(path: str) -> str:
-        fetch = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/api/v1/{path}').read().decode())"
-        return services.console("python3", "-c", fetch, check=False)
-
-    await_that(lambda: "FleetWorkerDown" in asked("rules"), "the rules should be loaded", timeout_seconds=30)
-    await_that(lambda: "10.0.0.11:" in asked("targets"), "the targets should be known", timeout_seconds=30)
-
-
 @pytest.fixture
-def bare_nodes(lab: Lab, clean_hosts: CleanHosts) -> Iterator[tuple[Host, ...]]:
+def bare_nodes(clean_hosts: CleanHosts) -> Iterator[tuple[Host, ...]]:
     """Two machines with the package, which have not been nodes before."""
     hosts = clean_hosts(*NODES)
     for host in hosts:
