@@ -32,9 +32,9 @@ programs: ## install the client programs that are missing (rsync, ssh client)
 demo: $(STAMP) programs ## run the whole job end to end on a private RabbitMQ, SMTP sink and Prometheus
 	$(BIN)/fleet demo
 
-# In two streams, for tests mostly wait, each with a lab of its own: hosts, and the RabbitMQ that this Debian has not.
+# In three streams, for tests mostly wait, each with a lab of its own: hosts, and the RabbitMQ that this Debian has not.
 test: $(STAMP) programs style thorough lab-images ## everything that must hold: check, then contract, integration, fault and host tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 20 tests/contract tests/integration tests/faults tests/hosts
+	$(BIN)/python -m pytest -n 3 --dist loadfile --durations 20 tests/contract tests/integration tests/faults tests/hosts
 
 check: unit style ## formatting, lint, types, unit and architecture tests
 

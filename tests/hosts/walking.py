@@ -122,14 +122,15 @@ class Walk:
             sum(_started(url, task) for url in worker_urls(self.fleet_file, "metrics", host=host.name))
         )
 
-    def is_connected(self, host: Host) -> bool:
-        """Tell whether the broker holds connections from ``host``, living or not.
+    def has_workers_of(self, host: Host) -> bool:
+        """Tell whether the broker holds connections of ``host``'s workers, living or not.
 
-        The HTTP API would go on listing one that was closed within moments of its opening.
+        Workers only: a journal's connection has the broker's own heartbeat of 60 s, and holds no task.
+        The broker itself is asked: the HTTP API would go on listing a connection that was closed within
+        moments of its opening.
         """
-        told = self.cluster.nodes[0].ctl("--quiet", "list_connections", "peer_host")
-        # An IPv6 listener shows ::ffff: in front.
-        return any(line.strip().rpartition(":")[2] == host.address for line in told.splitlines())
+        told = self.cluster.nodes[0].ctl("--quiet", "list_connections", "client_properties")
+        return f'@{host.name}"' in told
 
     def waiting(self) -> dict[str, int]:
         """Return how many messages each queue of the fleet holds; streams left out."""
