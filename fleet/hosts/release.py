@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from fleet.model import Fleet, Kind
 DOWNLOAD_SECONDS = 600
 _LOCK = Path(__file__).with_name("constraints.txt")
 _DIGEST_LENGTH = 12
+_NO_WHEEL = re.compile(r"No matching distribution found for ([^\s;]+)")
 
 
 def build_release(declared: Fleet, target: Target, *, cache: Path, wheels: Sequence[Path] = ()) -> Release:
@@ -127,13 +129,22 @@ def _download(requirements: str, target: Target, place: Path) -> None:
         except subprocess.TimeoutExpired as error:
             raise FleetError(f"pip did not fetch the wheels within {DOWNLOAD_SECONDS} s") from error
         if done.returncode:
-            raise FleetError(
-                f"pip cannot fetch the wheels for {target.name}: {done.stderr.strip()[-500:]}",
-                hint="check that pip reaches its index: `python3 -m pip download pip`",
-            )
+            raise _not_fetched(done.stderr, target)
         # On another machine that shares the cache a run may have been faster; its directory is as good.
         with suppress(OSError):
             Path(work, "wheels").rename(place)
+
+
+def _not_fetched(said: str, target: Target) -> FleetError:
+    """Return what to tell an operator when pip has ``said`` this and failed."""
+    reach = "check that pip reaches its index: `python3 -m pip download pip`"
+    missing = _NO_WHEEL.search(said)
+    if missing is None:
+        return FleetError(f"pip cannot fetch the wheels for {target.name}: {said.strip()[-500:]}", hint=reach)
+    return FleetError(
+        f"pip finds no wheel of {missing[1]} for {target.name} (glibc 2.{target.glibc_minor})",
+        hint=f"most packages have wheels for x86_64 and aarch64 only; if it is one of these, {reach}",
+    )
 
 
 def _archive(wheels: Mapping[str, bytes], *, tools: Mapping[str, bytes]) -> bytes:

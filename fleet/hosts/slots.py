@@ -4,7 +4,7 @@ A worker that must start anew, for another release or other files, starts in its
 instance ends when the new one is ready: nobody waits for a backup that takes hours. Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.model import SLOTS
@@ -62,10 +62,25 @@ def choose(host: str, worker: str, seen: Mapping[str, Seen], *, anew: bool = Fal
     enabled = [slot for slot, each in slots.items() if each.enabled and not each.is_busy]
     free = enabled + [slot for slot, each in slots.items() if not each.is_busy and slot not in enabled]
     if not free:
-        old = " and ".join(f"`fleet-worker@{worker}-{slot}`" for slot in ending or SLOTS)
-        raise HostBusy(
-            f"host `{host}`: worker `{worker}` has to start anew, and {old} has not ended yet;"
-            " nothing was changed",
+        raise _busy(host, worker, runs, ending)
+    return Slots(runs=free[0], ends=tuple(runs), ending=ending)
+
+
+def _busy(host: str, worker: str, runs: Sequence[str], ending: Sequence[str]) -> HostBusy:
+    """Return why a worker cannot start anew; ``runs`` has the slots that run, the newest first."""
+    reason = f"host `{host}`: worker `{worker}` has to start anew, and "
+    if ending:
+        old = _named(worker, ending)
+        have = "has" if len(ending) == 1 else "have"
+        return HostBusy(
+            f"{reason}{old} {have} not ended yet; nothing was changed",
             hint="wait until it has, or let its tasks run again: `systemctl kill --signal=QUIT UNIT` there",
         )
-    return Slots(runs=free[0], ends=tuple(runs), ending=ending)
+    return HostBusy(
+        f"{reason}{_named(worker, SLOTS)} both run; nothing was changed",
+        hint=f"let the older one end: `systemctl stop --no-block fleet-worker@{worker}-{runs[-1]}` there",
+    )
+
+
+def _named(worker: str, slots: Iterable[str]) -> str:
+    return " and ".join(f"`fleet-worker@{worker}-{slot}`" for slot in slots)

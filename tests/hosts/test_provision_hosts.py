@@ -1,7 +1,15 @@
 """`fleet provision hosts` on bare machines: from nothing to workers that run, and every change after that."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 
+import pytest
+
+from fleet.hosts.install import MARK
+from fleet.hosts.paths import INCOMING, RELEASES
+from tests.hosts.lab import Host
 from tests.hosts.lab.system import await_that
 from tests.hosts.site import BROKEN_PROBE, NEW, OLD, PROBE, Site, show
 
@@ -83,3 +91,84 @@ def test_a_changed_worker_starts_beside_the_old_one_which_ends_its_task(provisio
     told = provisioned.provision("alpha", "--yes").stdout
     assert f"- file /etc/systemd/system/{runs}" in told
     assert show(alpha, runs, "LoadState") == "not-found"
+
+
+#: prints what there is of releases that are not complete
+HALF = f'for each in {RELEASES}/*; do test -f "$each/{MARK}" || echo "$each"; done'
+#: what is seen on a host at a moment of its change, by the instance that ran before and the one that comes
+MOMENTS: dict[str, Callable[[Host, str, str], bool]] = {
+    "a release is being installed": lambda host, was, comes: host.console("sh", "-c", HALF) != "",
+    "the new instance starts": lambda host, was, comes: show(host, comes) in {"activating", "active"},
+    "the old instance stops": lambda host, was, comes: show(host, was) != "active",
+}
+
+
+@pytest.mark.parametrize(
+    ("moment", "cut"),
+    [
+        ("a release is being installed", "unplug"),
+        ("the new instance starts", "power_off"),
+        ("the old instance stops", "power_off"),
+    ],
+)
+def test_a_host_that_fails_in_mid_change_runs_the_old_or_the_new_worker_and_is_finished_by_the_next_run(
+    provisioned: Site, moment: str, cut: str
+) -> None:
+    alpha, is_now = provisioned.alpha, MOMENTS[moment]
+    was, comes = (OLD, NEW) if show(alpha, OLD) == "active" else (NEW, OLD)
+    await_that(lambda: show(alpha, comes) == "inactive", "one instance should run", timeout_seconds=60)
+    (provisioned.directory / "probe.py").write_text(f"{PROBE}\nSEEN = {moment + cut!r}\n")
+    argv = (sys.executable, "-m", "fleet.cli.main", "provision", "hosts", "alpha", "--yes")
+    with subprocess.Popen(
+        argv, env=provisioned.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        await_that(lambda: is_now(alpha, was, comes), moment, timeout_seconds=120)
+        getattr(alpha, cut)()
+        _, told = run.communicate(timeout=120)
+    # Partly done, or nothing for certain.
+    assert run.returncode in {1, 3}, told
+    assert "alpha" in told
+    if cut == "unplug":
+        alpha.plug()
+    else:
+        alpha.boot()
+    await_that(
+        lambda: "active" in (show(alpha, was), show(alpha, comes)), "a worker should run", timeout_seconds=60
+    )
+    provisioned.provision("alpha", "--yes")
+    with provisioned.client() as client:
+        sent = client.send("probe.sleep", {"seconds": 0}, host="alpha")
+        (outcome,) = client.wait([sent.id], timeout_seconds=60).values()
+    assert outcome.outcome == "succeeded"
+    assert show(alpha, comes) == "active"
+
+
+def test_a_full_disk_in_mid_upload_leaves_what_runs_and_is_told_by_its_reason(provisioned: Site) -> None:
+    alpha = provisioned.alpha
+    provisioned.provision("alpha", "--yes")
+    before = [show(alpha, unit, "MainPID") for unit in (OLD, NEW)]
+    (provisioned.directory / "probe.py").write_text(f"{PROBE}\nSEEN = 'too large'\n")
+    alpha.console("mkdir", "-p", INCOMING)
+    alpha.console("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", INCOMING)
+    try:
+        told = provisioned.provision("alpha", "--yes", code=1).stderr
+    finally:
+        alpha.console("umount", INCOMING)
+    assert "No space left on device" in told
+    assert [show(alpha, unit, "MainPID") for unit in (OLD, NEW)] == before
+    (provisioned.directory / "probe.py").write_text(PROBE)
+    provisioned.provision("alpha", "--yes")
+
+
+def test_a_machine_that_packages_are_not_made_for_is_told_before_anything_is_changed(
+    provisioned: Site,
+) -> None:
+    alpha = provisioned.alpha
+    alpha.put("/usr/local/bin/python3", '#!/bin/sh\nexec setarch i686 /usr/bin/python3 "$@"\n', mode=0o755)
+    try:
+        told = provisioned.provision("alpha", "--yes", code=1).stderr
+    finally:
+        alpha.console("rm", "/usr/local/bin/python3")
+    assert "alpha" in told
+    assert "for cp311-i686" in told
+    assert "no wheel of " in told

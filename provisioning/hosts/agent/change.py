@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from provisioning.hosts.agent import files, trees
-from provisioning.hosts.agent.keeping import Audit, locked, write_manifest
+from provisioning.hosts.agent.keeping import Audit, about_to_start, locked, write_manifest
 from provisioning.hosts.agent.look import fingerprint, look
 from provisioning.hosts.agent.places import Places, Refused, told
 from provisioning.hosts.agent.systemd import Systemd, is_unit_file
@@ -45,6 +45,8 @@ class Apply:
         self._contents = contents
         self._systemd = Systemd()
         self._manifest: dict[str, Any] = {}
+        #: unit → which run of it was seen
+        self._runs: dict[str, str] = {}
 
     def run(self, say: Say) -> None:
         """Make the changes; raises Refused before the first if somebody is at it or the host has moved."""
@@ -53,6 +55,7 @@ class Apply:
             if fingerprint(seen) != self._request["fingerprint"]:
                 raise Refused("the host changed after the plan was made", why="moved", seen=seen)
             self._manifest = self._intended(seen)
+            self._runs = {name: unit["run"] for name, unit in seen["units"].items()}
             audit = Audit(self._places)
             self._keep()
             trees.clear_leftovers(self._places, {*seen["manifest"]["paths"], *self._manifest["paths"]})
@@ -101,8 +104,7 @@ class Apply:
             case "tree":
                 self._put_tree(index, change)
             case "unit":
-                self._systemd.put(change)
-                self._manifest["units"][change["name"]]["restart_on"] = change["restart_on"]
+                self._put_unit(change)
             case _:
                 return self._delete(change)
         return None
@@ -112,6 +114,14 @@ class Apply:
         self._manifest["paths"][change["path"]].update(sha256=change["sha256"], stamp=stamp)
         # At once: a tree whose stamp is not known would have to come again.
         self._keep()
+
+    def _put_unit(self, change: dict[str, Any]) -> None:
+        name, restart_on, units = change["name"], change["restart_on"], self._manifest["units"]
+        if restart_on:
+            units[name] = about_to_start(units[name], run=self._runs.get(name, ""), restart_on=restart_on)
+            self._keep()
+        self._systemd.put(change)
+        units[name] = {"restart_on": restart_on}
 
     def _keep(self) -> None:
         write_manifest(self._places, self._request["asked"]["owner"], self._manifest)
@@ -140,9 +150,13 @@ class Apply:
             before = known["paths"].get(path, {})
             keep = before if before.get("kind") == entry["kind"] else {}
             paths[path] = {**keep, **entry, "secret": entry["secret"] or before.get("secret", False)}
-        units = {name: entry for name, entry in known["units"].items() if name in seen["units"]}
+        units = {
+            name: {"restart_on": unit["restart_on"]}
+            for name, unit in seen["units"].items()
+            if name in known["units"]
+        }
         for name in declared["units"]:
-            units[name] = known["units"].get(name, {"restart_on": ""})
+            units[name] = {"restart_on": seen["units"].get(name, {}).get("restart_on", "")}
         return {"paths": paths, "units": units}
 
     def _remember(self, failure: str | None) -> str | None:

@@ -36,6 +36,22 @@ def read_manifest(places: Places, owner: str) -> dict[str, Any]:
             raise Refused(f"`{path}` cannot be read: {type(error).__name__}") from error
 
 
+def about_to_start(unit: dict[str, Any], *, run: str, restart_on: str) -> dict[str, Any]:
+    """Return what is kept of a unit that is to start with other files than in its ``run``, which may be over.
+
+    A host that loses power meanwhile starts it with them when it boots.
+    """
+    return {"restart_on": unit["restart_on"], "next": {"restart_on": restart_on, "after": run}}
+
+
+def started_with(unit: dict[str, Any], run: str) -> str:
+    """Return the digest of the files that a unit, of which ``unit`` was kept, was started with in ``run``."""
+    to_come = unit.get("next")
+    if to_come and run and run != to_come["after"]:
+        return str(to_come["restart_on"])
+    return str(unit.get("restart_on", ""))
+
+
 def write_manifest(places: Places, owner: str, manifest: dict[str, Any]) -> None:
     """Replace the manifest; it is for root only, because it tells secrets apart."""
     path = MANIFEST.format(owner=owner)

@@ -9,7 +9,7 @@ import pwd
 import stat
 from typing import Any
 
-from provisioning.hosts.agent.keeping import read_manifest
+from provisioning.hosts.agent.keeping import read_manifest, started_with
 from provisioning.hosts.agent.places import Places, Refused, found_at
 from provisioning.hosts.agent.systemd import unit_states
 from provisioning.hosts.agent.trees import is_untouched
@@ -19,7 +19,7 @@ CONTENT_BYTES = 256 * 1024
 CHUNK = 1 << 20
 #: file systems whose free space is told
 SPACES = ("/", "/opt", "/var")
-_COMES_AND_GOES = {"active": None, "ending": None, "status": None, "since": None}
+_COMES_AND_GOES = {"active": None, "ending": None, "status": None, "since": None, "run": None}
 
 
 def look(places: Places, asked: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _user(name: str) -> dict[str, Any] | None:
 def _units(asked: list[str], ours: dict[str, Any]) -> dict[str, Any]:
     states = unit_states(sorted({*asked, *ours}))
     return {
-        name: {**state, "restart_on": ours.get(name, {}).get("restart_on", "")}
+        name: {**state, "restart_on": started_with(ours.get(name, {}), state["run"])}
         for name, state in states.items()
         if state["exists"]
     }

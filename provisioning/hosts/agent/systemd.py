@@ -11,7 +11,7 @@ from provisioning.hosts.agent.places import Refused
 UNIT_SECONDS = 150.0
 QUICK_SECONDS = 30.0
 JOURNAL_LINES = 15
-PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,StatusText,ActiveEnterTimestampMonotonic"
+PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,StatusText,ActiveEnterTimestampMonotonic,InvocationID"
 
 
 def unit_states(names: list[str]) -> dict[str, dict[str, Any]]:
@@ -91,6 +91,8 @@ def _state(block: str) -> dict[str, Any]:
         "ending": state == "deactivating",
         "status": found.get("StatusText", ""),
         "since": int(found.get("ActiveEnterTimestampMonotonic") or 0) / 1e6,
+        # Another one with each start, whoever starts it; empty before the first.
+        "run": found.get("InvocationID", ""),
     }
 
 

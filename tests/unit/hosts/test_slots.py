@@ -60,6 +60,13 @@ def test_while_the_last_change_is_not_over_a_further_one_is_refused_by_the_name_
     assert choose("alpha", "mail", {"a": ENDS, "b": RUNS}) == Slots(runs="b", ending=("a",))
 
 
+def test_where_both_run_and_neither_may_the_older_one_is_named() -> None:
+    seen = {"a": replace(OLD, since=500.0), "b": replace(OLD, since=90.0)}
+    with pytest.raises(HostBusy, match=r"`fleet-worker@mail-a` and `fleet-worker@mail-b` both run") as raised:
+        choose("alpha", "mail", seen)
+    assert "stop --no-block fleet-worker@mail-b`" in str(raised.value.hint)
+
+
 def test_what_shall_start_anew_does_though_it_runs_as_it_would_be_started_now() -> None:
     assert choose("alpha", "mail", {"b": RUNS}, anew=True) == Slots(runs="a", ends=("b",))
     assert choose("alpha", "mail", {}, anew=True) == Slots(runs="a")
