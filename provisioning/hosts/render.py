@@ -1,6 +1,7 @@
 """How does the plan of a host look to an operator, and to a program?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from provisioning import render
 from provisioning.apply import Report
@@ -35,8 +36,8 @@ def record(planned: HostPlan, *, with_diff: bool = False) -> dict[str, object]:
 
 
 def report_text(host: str, report: Report) -> str:
-    """Return what an apply did not do on a host, and why; empty when there is nothing to tell."""
-    return render.report_text(report, subject=f"host `{render.printable(host)}`")
+    """Return what an apply did not do on a host, and why; empty when that is nothing. Notes are not told."""
+    return render.report_text(replace(report, notes=()), subject=f"host `{render.printable(host)}`")
 
 
 def report_record(host: str, report: Report) -> dict[str, object]:

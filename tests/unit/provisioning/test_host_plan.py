@@ -284,6 +284,8 @@ def test_of_a_host_that_is_lost_nothing_is_said_to_be_done() -> None:
         "host `h1` could not be observed afterwards: run again to see where it stands",
     ]
     assert render.report_record("h1", report)["error"] == "host `h1` does not answer"
+    # Notes are told by whoever knows what else is told of the host.
+    assert render.report_text("h1", replace(report, notes=("x",))) == render.report_text("h1", report)
 
 
 def test_a_unit_that_came_up_or_went_down_by_itself_is_no_other_host() -> None:
