@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +14,9 @@ from fleet.cli.provision_hosts import hosts
 from fleet.cli.provision_plan import apply, write_plan
 from fleet.cli.provision_script import write_script
 from fleet.errors import ProblemsFound, UsageError
-from fleet.ops.provision import BrokerPlan, DoorName, needs_provisioning, plan_broker
-from provisioning import render
+
+if TYPE_CHECKING:
+    from fleet.ops.provision import BrokerPlan
 
 REDIS = """\
 nothing to provision: Redis has no vhosts, users, exchanges or queues.
@@ -57,7 +59,7 @@ provision.add_command(hosts)
 @close_option
 @click.option(
     "--door",
-    type=click.Choice([str(name) for name in DoorName]),
+    type=click.Choice(["http", "rabbitmqctl"]),
     show_envvar=True,
     help="How to reach the broker; default: the management API if the fleet file names it.",
 )
@@ -82,6 +84,8 @@ def broker(
     access is done without --allow-destructive, and a queue that holds messages is never deleted.
     Exit code 0: as desired. 4: changes are pending (--check). 3: stopped half-way.
     """
+    from fleet.ops.provision import DoorName, needs_provisioning, plan_broker
+
     _require_check(check=check, writes=bool(out or script))
     fleet = inv.load()
     if not needs_provisioning(fleet):
@@ -112,7 +116,9 @@ def _say_nothing_to_do(*, as_json: bool) -> None:
         emit_json({"changed": False, "changes": [], "note": REDIS})
 
 
-def _finish_check(planned: BrokerPlan, *, as_json: bool) -> None:
+def _finish_check(planned: "BrokerPlan", *, as_json: bool) -> None:
+    from provisioning import render
+
     if as_json:
         emit_json(record(planned))
     if planned.plan.changes:

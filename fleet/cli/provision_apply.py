@@ -3,14 +3,16 @@
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from fleet.cli.context import emit_json, say
 from fleet.errors import FleetError, PartlyDone, UsageError
-from fleet.ops.provision import BrokerPlan, apply_plan, version_text
-from provisioning import render
-from provisioning.apply import Report
+
+if TYPE_CHECKING:
+    from fleet.ops.provision import BrokerPlan
+    from provisioning.apply import Report
 
 #: colour of a line by its first character, on a terminal that may have colours
 COLOURS = {"+": "green", "~": "yellow", "!": "magenta", "-": "red", "?": "cyan"}
@@ -33,8 +35,10 @@ close_option = click.option(
 )
 
 
-def show(planned: BrokerPlan, *, to_stderr: bool) -> None:
+def show(planned: "BrokerPlan", *, to_stderr: bool) -> None:
     """Print the plan for an operator."""
+    from provisioning import render
+
     told = render.text(planned.plan, refusals=planned.refusals, notes=planned.notes)
     if not told:
         return
@@ -49,8 +53,11 @@ def paint(told: str, *, to_stderr: bool) -> str:
     return "\n".join(click.style(line, fg=COLOURS.get(line.lstrip()[:1])) for line in told.splitlines())
 
 
-def record(planned: BrokerPlan) -> dict[str, object]:
+def record(planned: "BrokerPlan") -> dict[str, object]:
     """Return the plan for a program."""
+    from fleet.ops.provision import version_text
+    from provisioning import render
+
     return {
         "door": str(planned.door_name),
         "broker_version": version_text(planned),
@@ -59,7 +66,7 @@ def record(planned: BrokerPlan) -> dict[str, object]:
 
 
 def carry_out(
-    planned: BrokerPlan,
+    planned: "BrokerPlan",
     *,
     started: float,
     yes: bool,
@@ -71,6 +78,9 @@ def carry_out(
 
     Raises PartlyDone or FleetError when the broker is not as desired afterwards.
     """
+    from fleet.ops.provision import apply_plan
+    from provisioning import render
+
     if planned.plan.changes and not yes:
         ask(f"make these {len(planned.plan.changes)} changes?", pending=render.summary(planned.plan))
     report = apply_plan(planned, allow_destructive=allow_destructive, close_connections=close_connections)
@@ -80,8 +90,10 @@ def carry_out(
     raise_unless_converged(report)
 
 
-def tell(report: Report, *, started: float) -> None:
+def tell(report: "Report", *, started: float) -> None:
     """Tell an operator what became of a plan; ``started`` is by the monotonic clock."""
+    from provisioning import render
+
     if told := render.report_text(report):
         say(told)
     say(render.outcome(report, seconds=time.monotonic() - started))
@@ -98,7 +110,7 @@ def ask(question: str, *, pending: str) -> None:
         raise FleetError("not confirmed; nothing was changed")
 
 
-def raise_unless_converged(report: Report) -> None:
+def raise_unless_converged(report: "Report") -> None:
     """Raise PartlyDone or FleetError when the broker is not as desired."""
     if report.converged:
         return

@@ -4,6 +4,7 @@ import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,8 +12,9 @@ from fleet.cli.context import Invocation, json_option, pass_invocation, say
 from fleet.cli.provision_apply import carry_out, close_option, destructive_option, show, yes_option
 from fleet.daemons.files import write_private
 from fleet.errors import UsageError
-from fleet.ops.provision import BrokerPlan, plan_again, version_text
-from provisioning import planfile
+
+if TYPE_CHECKING:
+    from fleet.ops.provision import BrokerPlan
 
 EXAMPLES = """\b
 examples:
@@ -42,6 +44,9 @@ def apply(
     Refused, with what moved, when the broker or the fleet file is not as it was when the plan was made.
     Passwords are not in the plan: they come from where the fleet file says.
     """
+    from fleet.ops.provision import plan_again
+    from provisioning import planfile
+
     started = time.monotonic()
     saved = planfile.load(_read(file))
     planned = plan_again(saved, inv.load(), inv.environ())
@@ -56,8 +61,11 @@ def apply(
     )
 
 
-def write_plan(planned: BrokerPlan, file: Path, *, source: str) -> None:
+def write_plan(planned: "BrokerPlan", file: Path, *, source: str) -> None:
     """Write a plan to a file that only its owner may read: it tells how a broker is built."""
+    from fleet.ops.provision import version_text
+    from provisioning import planfile
+
     content = planfile.save(
         planned.plan,
         door=str(planned.door_name),

@@ -107,6 +107,8 @@ class Material:
     secrets: Mapping[str, Secret]
     #: path on the host → content of what the fleet file names by a path of the control machine
     files: Mapping[str, bytes]
+    #: the fleet file as hosts have it, the same for all of them; None: made anew for this one
+    fleet_file: bytes | None = field(default=None, repr=False)
 
 
 def bundle(
@@ -194,7 +196,8 @@ def _directories(fleet: Fleet, host: str) -> Iterator[Record]:
 
 
 def _files(fleet: Fleet, material: Material) -> Iterator[Record]:
-    yield File(path=FLEET_FILE, content=host_file(fleet).encode(), group=USER, mode=0o640)
+    text = host_file(fleet).encode() if material.fleet_file is None else material.fleet_file
+    yield File(path=FLEET_FILE, content=text, group=USER, mode=0o640)
     if any(path.startswith(f"{TEMPLATES}/") for path in material.files):
         yield Directory(path=TEMPLATES)
     for path, content in sorted(material.files.items()):

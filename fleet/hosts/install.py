@@ -109,9 +109,14 @@ def switch_steps(release: str) -> tuple[Step, ...]:
     )
 
 
+def mark_of(release: str) -> str:
+    """Return the file that is there where ``release`` is complete."""
+    return f"{release_directory(release)}/{MARK}"
+
+
 def is_installed_argv(release: str) -> tuple[str, ...]:
     """Return the command that ends well where ``release`` is complete."""
-    return ("test", "-f", f"{release_directory(release)}/{MARK}")
+    return ("test", "-f", mark_of(release))
 
 
 def list_argv() -> tuple[str, ...]:

@@ -1,13 +1,15 @@
 """What does the control machine have for a host? Only what is needed there, looked up at the last moment."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fleet.errors import UsageError
 from fleet.hosts.bundle import Material
+from fleet.hosts.hostfile import host_file
 from fleet.hosts.needs import beat_host, carries, host_credentials
 from fleet.hosts.paths import CA, CLIENT_CERT, CLIENT_KEY, SMTP_CA, TEMPLATES
-from fleet.mail.templates import Part
+from fleet.mail.names import Part
 from fleet.model import SEND_MAIL_TASK, Fleet
 from fleet.secrets import resolve
 
@@ -23,6 +25,15 @@ def gather(fleet: Fleet, host: str, *, environ: Mapping[str, str], beat: bool | 
         secrets={name: resolve(reference, environ=environ) for name, reference in credentials.items()},
         files=dict(_files(fleet, host)),
     )
+
+
+def gather_all(fleet: Fleet, hosts: Iterable[str], *, environ: Mapping[str, str]) -> dict[str, Material]:
+    """Return the material for each of ``hosts``; what is the same for all is made once.
+
+    Raises what ``gather`` does.
+    """
+    text = host_file(fleet).encode()
+    return {host: replace(gather(fleet, host, environ=environ), fleet_file=text) for host in hosts}
 
 
 def _files(fleet: Fleet, host: str) -> Iterator[tuple[str, bytes]]:

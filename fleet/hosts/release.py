@@ -23,6 +23,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 import fleet
 from fleet.errors import FleetError, UsageError
+from fleet.hosts.built import recall, remember, stamp
 from fleet.hosts.install import Release
 from fleet.hosts.own import own_wheel, pip_wheel, task_wheel
 from fleet.hosts.requirements import closure, locked_part, pins
@@ -41,10 +42,24 @@ def build_release(declared: Fleet, target: Target, *, cache: Path, wheels: Seque
     ``wheels`` ride along, such as what the operator's task modules need.
     Raises UsageError when a task module is not found, FleetError when pip cannot fetch what is locked.
     """
+    extras = _extras(declared)
+    before = stamp(declared, target, cache=cache, wheels=wheels, extras=extras)
+    if known := recall(before, target, cache=cache):
+        return known
+    built = _build(declared, target, cache=cache, wheels=wheels, extras=extras)
+    # What was fetched or written meanwhile counts, so nothing is noted where that happened.
+    if stamp(declared, target, cache=cache, wheels=wheels, extras=extras) == before:
+        remember(before, built, cache=cache)
+    return built
+
+
+def _build(
+    declared: Fleet, target: Target, *, cache: Path, wheels: Sequence[Path], extras: Iterable[str]
+) -> Release:
     contents = {
         **task_wheel(declared, wheels),
         **own_wheel(),
-        **_locked_wheels(target, cache, extras=_extras(declared)),
+        **_locked_wheels(target, cache, extras=extras),
         **{path.name: path.read_bytes() for path in wheels},
     }
     archive = _archive(contents, tools=pip_wheel())

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 from fleet.errors import UsageError
 
-#: asked of a host's python3; one line of three words
-FACTS = (
-    "import platform, sys; "
-    "print(*('.'.join(map(str, sys.version_info[:2])), platform.machine(), "
-    "'-'.join(platform.libc_ver()) or '-'))"
-)
-FACTS_ARGV = ("python3", "-I", "-c", FACTS)
+#: asked of a host's python3; one line of three words. Without `platform`, which takes longer than the rest.
+FACTS = """\
+import os, sys
+try:
+    libc = os.confstr("CS_GNU_LIBC_VERSION") or "-"
+except (OSError, ValueError):
+    libc = "-"
+print("%d.%d" % sys.version_info[:2], os.uname().machine, libc.replace(" ", "-"))
+"""
+FACTS_ARGV = ("python3", "-I", "-S", "-c", FACTS)
 #: the glibc that a release asks for when a target says none: older than that of any Debian that is supported
 OLDEST_GLIBC_MINOR = 17
 LEAST_PYTHON = (3, 11)

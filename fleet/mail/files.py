@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from fleet.errors import UsageError
-from fleet.mail.names import is_file_name
-from fleet.mail.templates import EXAMPLE_SUFFIX, Part, Templates
+from fleet.mail.names import Part, is_file_name
+from fleet.mail.templates import EXAMPLE_SUFFIX, Templates
 
 MAX_FILE_BYTES = 1_000_000
 

@@ -1,11 +1,21 @@
 """May this name a template, or a file beside one? Never a path."""
 
 import re
+from enum import StrEnum
 
 from fleet.errors import UsageError
 
 _TEMPLATE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}")
+
+
+class Part(StrEnum):
+    """The parts of a mail, each a file; the value is what follows the template's name."""
+
+    SUBJECT = ".subject.txt"
+    TEXT = ".txt"
+    HTML = ".html"
+    UNSUBSCRIBE = ".unsubscribe.txt"
 
 
 def is_file_name(name: str) -> bool:

@@ -7,7 +7,6 @@ Files are asked for through ``read``: nothing here touches a disk. Messages neve
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from types import TracebackType
 
 from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound, TemplateSyntaxError, meta
@@ -16,18 +15,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from fleet.errors import UsageError
 from fleet.mail.message import Content
-from fleet.mail.names import check_template_name, is_file_name
+from fleet.mail.names import Part, check_template_name, is_file_name
 
 EXAMPLE_SUFFIX = ".example.json"
-
-
-class Part(StrEnum):
-    """The parts of a mail, each a file; the value is what follows the template's name."""
-
-    SUBJECT = ".subject.txt"
-    TEXT = ".txt"
-    HTML = ".html"
-    UNSUBSCRIBE = ".unsubscribe.txt"
 
 
 REQUIRED_PARTS = (Part.SUBJECT, Part.TEXT)

@@ -52,6 +52,7 @@ class Fleet:
 
     def workers_on(self, host: str) -> tuple[Worker, ...]:
         """Return the workers that run on ``host``."""
-        return tuple(
-            worker for worker in self.workers if any(h.name == host for h in self.hosts_for(worker.hosts))
-        )
+        found = self.host(host)
+        if found is None:
+            return ()
+        return tuple(worker for worker in self.workers if any(map(found.matches, worker.hosts)))

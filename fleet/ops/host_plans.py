@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from fleet.hosts.bundle import Material
 from fleet.hosts.history import History, history, links
-from fleet.hosts.install import Release, is_installed_argv
+from fleet.hosts.install import Release, mark_of
 from fleet.hosts.paths import CURRENT, DRAINED, PREVIOUS, RELEASES, UNDONE
 from fleet.hosts.slots import Seen, Slots, choose
 from fleet.hosts.units import Instance, unit_file, worker_of_unit, worker_unit
@@ -28,6 +28,8 @@ class HostChange:
 
     #: name of the release that runs from now on
     release: str
+    #: all of the release was there when that was looked for
+    is_complete: bool = True
     #: what is installed first; None where it is there
     install: Release | None = None
     #: files, links and the start of what shall run
@@ -75,8 +77,7 @@ def plan_host(
     """
     source = FromFile(fleet=fleet, host=host, release=release.name, material=material)
     change = plan_change(source, runner, Intent(), contents=contents)
-    is_there = runner.run(is_installed_argv(release.name), as_root=True).exit_code == 0
-    return change if is_there else replace(change, install=release)
+    return change if change.is_complete else replace(change, install=release)
 
 
 def plan_change(source: Source, runner: Runner, intent: Intent, *, contents: bool = False) -> HostChange:
@@ -85,9 +86,9 @@ def plan_change(source: Source, runner: Runner, intent: Intent, *, contents: boo
     Raises HostBusy while the last change is not over, UsageError where something is missing, and what
     ``runner`` raises.
     """
-    door = HostDoor(runner)
+    door, mark = HostDoor(runner), mark_of(source.release)
     every = source.objects(_instances(source, dict.fromkeys(source.workers, SLOTS)))
-    seen = door.observe(_state(every), contents=True)
+    seen = door.observe(_state(every), contents=True, files=(mark,))
     known = {thing.identity: thing for thing in seen.objects}
     before, is_drained = history(known, ()), ("path", DRAINED) in known and not intent.resume
     slots = _choose(source, every, seen, anew=intent.anew and not is_drained)
@@ -102,7 +103,8 @@ def plan_change(source: Source, runner: Runner, intent: Intent, *, contents: boo
     begin = _state((*wanted, *kept))
     return HostChange(
         release=source.release,
-        begin=plan(begin, door.observe(begin, contents=contents)),
+        is_complete=("path", mark) in known,
+        begin=_plan(begin, seen, door, contents=contents),
         end=_state((*wanted, *_told_to_end(kept, ends))) if ends else None,
         ends=ends,
         ending=ending,
@@ -112,6 +114,16 @@ def plan_change(source: Source, runner: Runner, intent: Intent, *, contents: boo
         consumes={} if is_drained else _consumes(source, runs),
         notes=_notes(before, source.release, is_drained=is_drained),
     )
+
+
+def _plan(begin: HostState, seen: HostObservation, door: HostDoor, *, contents: bool) -> HostPlan:
+    """Return what must change; only where that is something, it takes a look that can be applied to.
+
+    The first look was at all that ``begin`` names, or takes what it has not seen for missing, and at more:
+    where even so nothing must change, a second look would say no less.
+    """
+    found = plan(begin, seen)
+    return plan(begin, door.observe(begin, contents=contents)) if found.changes else found
 
 
 def look(door: HostDoor) -> Known:

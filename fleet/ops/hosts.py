@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from fleet.doctor.finding import Finding, Level
 from fleet.doctor.host import Needs, examine, refused, unreached
@@ -23,6 +23,13 @@ from provisioning.hosts.ssh import SshDoor, SshSettings
 T = TypeVar("T")
 #: gives the password for sudo; called once per host at most, and only where sudo asks
 SudoPassword = Callable[[], str]
+
+
+class Door(Protocol):
+    """The way to many hosts."""
+
+    def runner(self, destination: Destination, *, sudo_password: SudoPassword | None = None) -> Runner:
+        """Return a runner for a host, not yet connected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +78,7 @@ def open_door(fleet: Fleet) -> SshDoor:
 
 
 def open_runner(
-    fleet: Fleet, host: Host, *, sudo_password: SudoPassword | None = None, door: SshDoor | None = None
+    fleet: Fleet, host: Host, *, sudo_password: SudoPassword | None = None, door: Door | None = None
 ) -> Runner:
     """Return a runner for ``host``, which connects when it is first used and is to be closed.
 
@@ -119,14 +126,16 @@ def on_hosts(
     *,
     sudo_password: SudoPassword | None = None,
     on_done: Callable[[Done[T]], None] = lambda _: None,
+    door: Door | None = None,
 ) -> tuple[Done[T], ...]:
     """Do ``work`` on each of ``hosts``, several at once, and return how it went, in their order.
 
-    Each has a runner of its own, which is closed afterwards; a host that takes too long is given up.
+    Each has a runner of its own, which is closed afterwards; a host that takes too long is given up. They are
+    reached through ``door``, over SSH when left out.
     """
-    door = open_door(fleet)
+    way = door or open_door(fleet)
     by_name = {host.name: host for host in hosts}
-    runners = {host.name: open_runner(fleet, host, sudo_password=sudo_password, door=door) for host in hosts}
+    runners = {host.name: open_runner(fleet, host, sudo_password=sudo_password, door=way) for host in hosts}
 
     def work_on(name: str) -> T:
         try:

@@ -6,18 +6,18 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleet.errors import FleetError
 from fleet.hosts.bundle import Material
 from fleet.hosts.install import Release, ask_target, install, prune
-from fleet.hosts.material import gather
+from fleet.hosts.material import gather_all
 from fleet.hosts.release import build_release
 from fleet.hosts.target import Target
 from fleet.hosts.units import worker_of_unit
 from fleet.model import Fleet, Host
 from fleet.ops.host_plans import HostChange, plan_host
-from fleet.ops.hosts import SudoPassword, on_hosts
-from fleet.ops.witness import Witness
+from fleet.ops.hosts import Door, SudoPassword, on_hosts
 from provisioning.apply import Report
 from provisioning.errors import HostChangeFailed, HostUnfit, ProvisioningError
 from provisioning.hosts.apply import apply
@@ -27,6 +27,9 @@ from provisioning.hosts.objects import Unit
 from provisioning.hosts.planning import plan
 from provisioning.hosts.runner import Runner
 from provisioning.hosts.state import HostState
+
+if TYPE_CHECKING:
+    from fleet.ops.witness import Witness
 
 
 @dataclass(slots=True)
@@ -71,17 +74,19 @@ def plan_hosts(
     releases: Releases,
     contents: bool = False,
     sudo_password: SudoPassword | None = None,
+    door: Door | None = None,
 ) -> tuple[Done[HostChange], ...]:
     """Look at each of ``hosts`` and return what must change there, or why that is not known.
 
+    They are reached through ``door``, over SSH when left out.
     Raises SecretMissing or UsageError before any host is asked, when this machine lacks what a host needs.
     """
-    materials = {host.name: gather(fleet, host.name, environ=environ) for host in hosts}
+    materials = gather_all(fleet, [host.name for host in hosts], environ=environ)
 
     def work(host: Host, runner: Runner) -> HostChange:
         return plan_one(fleet, runner, materials[host.name], releases=releases, contents=contents)
 
-    return on_hosts(fleet, hosts, work, sudo_password=sudo_password)
+    return on_hosts(fleet, hosts, work, sudo_password=sudo_password, door=door)
 
 
 def plan_one(
@@ -100,7 +105,7 @@ def apply_hosts(
     changes: Mapping[str, HostChange],
     *,
     by: Operator,
-    witness: Witness | None = None,
+    witness: "Witness | None" = None,
     allow_destructive: bool = False,
     sudo_password: SudoPassword | None = None,
     on_done: Callable[[Done[Report]], None] = lambda _: None,
@@ -121,7 +126,7 @@ def apply_host(
     runner: Runner,
     *,
     by: Operator,
-    witness: Witness | None = None,
+    witness: "Witness | None" = None,
     allow_destructive: bool = False,
 ) -> Report:
     """Install the release, start new instances, and end the old ones when those are ready.
@@ -151,7 +156,7 @@ def _starts(change: HostChange) -> bool:
     return any(unit.active and worker_of_unit(unit.name) for unit in units)
 
 
-def _seen(begun: Report, change: HostChange, host: str, witness: Witness) -> Report:
+def _seen(begun: Report, change: HostChange, host: str, witness: "Witness") -> Report:
     """Return ``begun`` as failed where the broker does not see what was started."""
     try:
         return replace(begun, notes=(*begun.notes, *witness.await_consumers(host, change.consumes)))

@@ -1,7 +1,7 @@
 """What did a host say that stands there?"""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,9 +34,13 @@ class HostObservation:
     free_bytes: Mapping[str, int]
 
 
-def questions(desired: HostState, *, contents: bool) -> dict[str, object]:
-    """Return what the agent is asked about; with ``contents`` also for the text of files that differ."""
-    paths = {
+def questions(desired: HostState, *, contents: bool, files: Iterable[str] = ()) -> dict[str, object]:
+    """Return what the agent is asked about; with ``contents`` also for the text of files that differ.
+
+    ``files`` are paths that may be there, besides.
+    """
+    paths: dict[str, object] = {path: {"kind": File.KIND} for path in files}
+    paths |= {
         thing.path: _question(thing, contents=contents) for thing in desired if isinstance(thing, Placed)
     }
     return {

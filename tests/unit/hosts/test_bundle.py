@@ -45,6 +45,22 @@ def test_a_host_gets_the_secrets_of_what_runs_there_and_no_others() -> None:
     assert credentials(records_of(fleet, "beta")) == {"host-password-beta": "beta-secret"}
 
 
+def test_a_fleet_file_that_was_made_for_all_hosts_is_the_one_that_each_would_get() -> None:
+    fleet = office()
+    shared = host_file(fleet).encode()
+    for host in fleet.hosts:
+        given_along = replace(material(fleet, host.name), fleet_file=shared)
+        assert bundle(fleet, host.name, RELEASE, given_along) == records_of(fleet, host.name)
+
+
+def test_workers_run_on_the_hosts_that_their_patterns_mean() -> None:
+    fleet = office()
+    for worker in fleet.workers:
+        meant = {host.name for host in fleet.hosts_for(worker.hosts)}
+        assert {host.name for host in fleet.hosts if worker in fleet.workers_on(host.name)} == meant
+    assert fleet.workers_on("absent") == ()
+
+
 def test_secrets_are_roots_alone_and_never_shown() -> None:
     records = records_of(office(), "alpha")
     secret = [record for record in records if isinstance(record, File) and record.secret]

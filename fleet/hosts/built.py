@@ -1,0 +1,87 @@
+"""Was this very release built before? Told by what its files look like, without reading them.
+
+A release takes a third of a second to build, and every look at a host needs one. A file that was written
+since has another moment of change, which no program can set; a package that was installed since has changed
+the directory that it lies in.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import fleet
+from fleet.hosts.install import Release
+from fleet.hosts.target import Target
+from fleet.model import Fleet
+
+_PACKAGES = ("fleet", "provisioning")
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+
+def stamp(
+    declared: Fleet, target: Target, *, cache: Path, wheels: Sequence[Path], extras: Iterable[str]
+) -> str:
+    """Return a digest that is another one when a release could be another one."""
+    looks = [_look(path) for path in sorted(_inputs(declared, target, cache, wheels))]
+    facts = [sys.version, sorted(asdict(target).items()), sorted(extras), looks]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def recall(stamped: str, target: Target, *, cache: Path) -> Release | None:
+    """Return what was built with this stamp; None where that is not known, or its archive is gone."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(_place(cache, stamped).read_text(encoding="utf-8"))
+        archive = cache / "releases" / f"{known['name']}.tar"
+        if archive.stat().st_size == known["size"]:
+            return Release(name=known["name"], digest=known["digest"], archive=archive, target=target)
+    return None
+
+
+def remember(stamped: str, release: Release, *, cache: Path) -> None:
+    """Note what was built with this stamp."""
+    size = release.archive.stat().st_size
+    place = _place(cache, stamped)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    # Half of a note reads as none.
+    place.write_text(json.dumps({"name": release.name, "digest": release.digest, "size": size}))
+
+
+def _place(cache: Path, stamped: str) -> Path:
+    return cache / "releases" / "built" / f"{stamped}.json"
+
+
+def _inputs(declared: Fleet, target: Target, cache: Path, wheels: Sequence[Path]) -> Iterator[Path]:
+    ours = Path(fleet.__file__).parents[1]
+    for package in _PACKAGES:
+        yield from _below(ours / package)
+    pip = Path(str(importlib.metadata.distribution("pip").locate_file("pip")))
+    yield from _below(pip)
+    beside = Path(declared.source).resolve().parent
+    for top in {module.partition(".")[0] for module in declared.user_tasks.imports}:
+        yield beside / f"{top}.py"
+        yield from _below(beside / top)
+    for place in (cache / "wheels").glob(f"{target.name}-*"):
+        yield from _below(place)
+    yield from wheels
+    # Where packages and what they say of themselves lie.
+    yield from {Path(place) for place in sys.path if Path(place).name in _INSTALLED}
+
+
+def _below(directory: Path) -> Iterator[Path]:
+    for place, names, files in os.walk(directory):
+        names[:] = [name for name in names if name != "__pycache__"]
+        yield from (Path(place, name) for name in files if not name.endswith(".pyc"))
+
+
+def _look(path: Path) -> tuple[str, ...]:
+    try:
+        seen = path.stat()
+    except OSError:
+        return (str(path),)
+    return (str(path), *map(str, (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)))

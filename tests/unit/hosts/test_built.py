@@ -1,0 +1,93 @@
+"""What was built before is known again as long as nothing that it is made of was touched."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fleet.fleetfile import read
+from fleet.hosts.built import recall, remember, stamp
+from fleet.hosts.install import Release
+from fleet.hosts.target import Target
+from fleet.model import Fleet
+
+BOOKWORM = Target(python=(3, 11), machine="x86_64", glibc_minor=36)
+FLEET_TOML = """\
+[fleet]
+name = "shop"
+
+[broker]
+nodes = ["amqp://localhost"]
+password = "env:PASSWORD"
+
+[hosts.alpha]
+
+[queues.shop]
+tasks = ["shop.*"]
+
+[workers.shop]
+queues = ["shop"]
+
+[tasks]
+imports = ["shop", "parts.deep"]
+"""
+
+
+@pytest.fixture
+def declared(tmp_path: Path) -> Fleet:
+    (tmp_path / "shop.py").write_text("A = 1\n")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "deep.py").write_text("B = 1\n")
+    file = tmp_path / "fleet.toml"
+    file.write_text(FLEET_TOML)
+    return read(str(file))
+
+
+def stamped(declared: Fleet, cache: Path, *, target: Target = BOOKWORM, wheels: tuple[Path, ...] = ()) -> str:
+    return stamp(declared, target, cache=cache, wheels=wheels, extras=())
+
+
+def test_a_file_that_was_written_anew_is_seen_though_its_size_and_time_are_as_before(
+    declared: Fleet, tmp_path: Path
+) -> None:
+    before = stamped(declared, tmp_path)
+    assert stamped(declared, tmp_path) == before
+    for path in (tmp_path / "shop.py", tmp_path / "parts" / "deep.py"):
+        seen = path.stat()
+        path.write_text(path.read_text().replace("1", "2"))
+        os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+        assert path.stat().st_mtime_ns == seen.st_mtime_ns
+        after = stamped(declared, tmp_path)
+        assert after != before
+        before = after
+
+
+def test_files_that_come_and_go_and_another_target_are_seen(declared: Fleet, tmp_path: Path) -> None:
+    wheel = tmp_path / "more-1-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    downloaded = tmp_path / "wheels" / f"{BOOKWORM.name}-0123"
+    downloaded.mkdir(parents=True)
+    (downloaded / "amqp.whl").write_bytes(b"amqp")
+    first = stamped(declared, tmp_path)
+    seen = {first, stamped(declared, tmp_path, wheels=(wheel,))}
+    seen.add(stamped(declared, tmp_path, target=Target(python=(3, 13), machine="x86_64", glibc_minor=41)))
+    (tmp_path / "parts" / "new.txt").write_text("data\n")
+    seen.add(stamped(declared, tmp_path))
+    (downloaded / "amqp.whl").unlink()
+    seen.add(stamped(declared, tmp_path))
+    assert len(seen) == 5
+
+
+def test_a_release_is_known_again_until_its_archive_is_gone_or_cut_short(tmp_path: Path) -> None:
+    archive = tmp_path / "releases" / "1-abc.tar"
+    archive.parent.mkdir()
+    archive.write_bytes(b"archive")
+    release = Release(name="1-abc", digest="0" * 64, archive=archive, target=BOOKWORM)
+    assert recall("stamp", BOOKWORM, cache=tmp_path) is None
+    remember("stamp", release, cache=tmp_path)
+    assert recall("stamp", BOOKWORM, cache=tmp_path) == release
+    assert recall("another", BOOKWORM, cache=tmp_path) is None
+    archive.write_bytes(b"arch")
+    assert recall("stamp", BOOKWORM, cache=tmp_path) is None
+    archive.unlink()
+    assert recall("stamp", BOOKWORM, cache=tmp_path) is None
