@@ -323,16 +323,18 @@ def test_an_image_is_known_by_all_that_went_into_it() -> None:
         "rabbitmq",
     ]
     other = Layer(name=RABBITMQ.name, packages=(*RABBITMQ.packages, "less"))
+    offered = Layer(name=RABBITMQ.name, packages=RABBITMQ.packages, is_offered=True)
     names = {
         trees(image)[-1].directory.name
         for image in (
             Image(suite="trixie", layers=(RABBITMQ,)),
             Image(suite="bookworm", layers=(RABBITMQ,)),
             Image(suite="trixie", layers=(other,)),
+            Image(suite="trixie", layers=(offered,)),
             Image(suite="trixie"),
         )
     }
-    assert len(names) == 4
+    assert len(names) == 5
     with pytest.raises(LabFailed, match="no images of Debian `sid`"):
         Image(suite="sid")
 
