@@ -15,7 +15,7 @@ from fleet.daemons.rabbitmq import RabbitNode
 from tests.broker import BrokerNode, BrokerVhost
 from tests.hosts.lab import Host, HostSpec, Image, Lab
 from tests.hosts.lab.brokers import RELEASES, Cluster, broker_specs
-from tests.hosts.lab.layers import POSTFIX, POSTGRES, PROMETHEUS
+from tests.hosts.lab.layers import OFFERED_RABBITMQ, POSTFIX, POSTGRES, PROMETHEUS, PYTHON_APT
 from tests.hosts.lab.system import lab_missing, machine_suite
 from tests.hosts.lab.wheels import fleet_layer, suite_of_this_python
 
@@ -25,6 +25,8 @@ SERVICES = "services"
 #: broker hosts by release: three that form a cluster, and one that stands alone
 CLUSTERS = {"3.10": ("mq1", "mq2", "mq3"), "4.0": ("mx1", "mx2", "mx3")}
 SINGLES = {"3.10": "mq", "4.0": "mx"}
+#: machines that are to become such clusters, and have an archive with the package within reach
+BARE = {"3.10": ("mb1", "mb2", "mb3"), "4.0": ("my1", "my2", "my3")}
 
 #: ``clean_hosts("alpha", "beta")`` returns these hosts, booted, as if they had never been used
 CleanHosts = Callable[..., tuple[Host, ...]]
@@ -63,6 +65,9 @@ def host_specs() -> tuple[HostSpec, ...]:
     specs.append(HostSpec(name=SERVICES, image=Image(suite="bookworm", layers=(PROMETHEUS, POSTGRES))))
     for key, release in RELEASES.items():
         specs += broker_specs((*CLUSTERS[key], SINGLES[key]), release)
+    for key, release in RELEASES.items():
+        bare = Image(suite=release.suite, layers=(PYTHON_APT, OFFERED_RABBITMQ))
+        specs += [HostSpec(name=name, image=bare) for name in BARE[key]]
     return tuple(specs)
 
 

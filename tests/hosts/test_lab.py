@@ -22,7 +22,7 @@ from tests.hosts.lab.images import built, forget, provide, trees
 from tests.hosts.lab.layers import BASE, RABBITMQ, Layer
 from tests.hosts.lab.namespaces import Overlay
 from tests.hosts.lab.network import interfaces
-from tests.hosts.lab.system import machine_suite
+from tests.hosts.lab.system import SUITES, machine_suite
 from tests.hosts.traces import processes_naming, traces
 from tests.servers import clean_environ
 
@@ -139,6 +139,19 @@ def test_a_host_that_reboots_itself_is_off_until_it_is_booted() -> None:
         system.await_that(lambda: not host.is_on, "it should have gone down", timeout_seconds=30)
         host.boot()
         assert host.run("hostname") == "alpha\n"
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_host_that_lost_its_power_starts_services_as_before(suite: str) -> None:
+    with Lab.start(name("again"), [HostSpec(name="alpha", image=Image(suite=suite))]) as lab:
+        host = lab["alpha"]
+        host.boot()
+        host.power_off()
+        host.boot()
+        host.console("systemd-run", "--wait", "--quiet", "true")
+        host.reboot()
+        host.console("systemd-run", "--wait", "--quiet", "true")
+        assert host.failed_units() == ()
 
 
 def moments(directory: Path) -> list[Callable[[], bool]]:
@@ -310,16 +323,18 @@ def test_an_image_is_known_by_all_that_went_into_it() -> None:
         "rabbitmq",
     ]
     other = Layer(name=RABBITMQ.name, packages=(*RABBITMQ.packages, "less"))
+    offered = Layer(name=RABBITMQ.name, packages=RABBITMQ.packages, is_offered=True)
     names = {
         trees(image)[-1].directory.name
         for image in (
             Image(suite="trixie", layers=(RABBITMQ,)),
             Image(suite="bookworm", layers=(RABBITMQ,)),
             Image(suite="trixie", layers=(other,)),
+            Image(suite="trixie", layers=(offered,)),
             Image(suite="trixie"),
         )
     }
-    assert len(names) == 4
+    assert len(names) == 5
     with pytest.raises(LabFailed, match="no images of Debian `sid`"):
         Image(suite="sid")
 

@@ -4,19 +4,25 @@ Every step runs in namespaces of its own: its mounts, and whatever a package's s
 however it ends. Nothing is started on this machine, and nothing of this machine is changed.
 """
 
+import hashlib
 import shutil
 import subprocess
 from pathlib import Path
 
 from tests.hosts.lab.mirror import apt_configuration, apt_options, mirror
 from tests.hosts.lab.namespaces import ALONE, MORTAL, Overlay
-from tests.hosts.lab.system import LabFailed, program_environ
+from tests.hosts.lab.system import LabFailed, call, program_environ
 from tests.hosts.lab.wheels import download_wheels
 
 BUILD_SECONDS = 900
 #: what a package's scripts ask before they start a daemon
 POLICY = "#!/bin/sh\nexit 101\n"
 VENV = "/opt/fleet"
+ARCHIVE = "/srv/packages"
+#: a host is not expected to outlive a real loss of power, so dpkg need not wait for its disk
+HASTE = "force-unsafe-io\n"
+#: all that a host's apt knows of
+SOURCES = f"deb [trusted=yes] file:{ARCHIVE} ./\n"
 
 
 def build_base(suite: str, packages: tuple[str, ...], work: Path) -> None:
@@ -43,12 +49,24 @@ def build_packages(packages: tuple[str, ...], lowers: tuple[Path, ...], work: Pa
     policy.parent.mkdir(parents=True, exist_ok=True)
     policy.write_text(POLICY, encoding="utf-8")
     policy.chmod(0o755)
-    configuration = work / "apt.conf"
-    configuration.write_text(apt_configuration(), encoding="utf-8")
-    apt = ("env", f"APT_CONFIG={configuration}", "apt-get", *apt_options(overlay.mounted))
-    _run(overlay.beside(*apt, "update"), work)
-    _run(overlay.beside(*apt, "install", "-y", "--", *packages), work)
+    _apt_install(packages, overlay, work)
     policy.unlink()
+    _forget_downloads(tree)
+
+
+def offer_packages(packages: tuple[str, ...], lowers: tuple[Path, ...], work: Path) -> None:
+    """Make ``work/tree`` all that ``packages`` need, as the only archive that apt knows."""
+    tree = work / "tree"
+    overlay = _overlay(lowers, work)
+    _apt_install(packages, overlay, work, "--download-only")
+    archive = tree / ARCHIVE.lstrip("/")
+    archive.mkdir(parents=True)
+    found = sorted((tree / "var/cache/apt/archives").glob("*.deb"))
+    index = "\n".join(_entry(package.rename(archive / package.name)) for package in found)
+    (archive / "Packages").write_text(index, encoding="utf-8")
+    for path, text in (("etc/apt/sources.list", SOURCES), ("etc/dpkg/dpkg.cfg.d/haste", HASTE)):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(text, encoding="utf-8")
     _forget_downloads(tree)
 
 
@@ -66,6 +84,22 @@ def build_python(requirements: str, lowers: tuple[Path, ...], work: Path) -> Non
     _run(overlay.within(*pip, "--requirement", "/opt/wheels/requirements.txt"), work)
     shutil.rmtree(shipped)
     shutil.rmtree(wheels)
+
+
+def _apt_install(packages: tuple[str, ...], overlay: Overlay, work: Path, *options: str) -> None:
+    configuration = work / "apt.conf"
+    configuration.write_text(apt_configuration(), encoding="utf-8")
+    apt = ("env", f"APT_CONFIG={configuration}", "apt-get", *apt_options(overlay.mounted))
+    _run(overlay.beside(*apt, "update"), work)
+    _run(overlay.beside(*apt, "install", "-y", *options, "--", *packages), work)
+
+
+def _entry(package: Path) -> str:
+    """Return what an archive's index says of one package."""
+    fields = call("dpkg-deb", "--field", str(package))
+    content = package.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return f"{fields}Filename: ./{package.name}\nSize: {len(content)}\nSHA256: {digest}\n"
 
 
 def _overlay(lowers: tuple[Path, ...], work: Path) -> Overlay:

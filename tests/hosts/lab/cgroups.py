@@ -30,8 +30,13 @@ class ControlGroup:
         return tuple(str(directory / "cgroup.procs") for directory in self._directories)
 
     def create(self) -> None:
-        """Make the group, if it does not exist."""
+        """Make the group anew: whatever is in it ends, and so do the groups below.
+
+        One that was killed is not fit for another boot: Linux 6.18 kills whatever its processes start
+        straight into another group (clone3 with CLONE_INTO_CGROUP), and so systemd 257 starts each service.
+        """
         for directory in self._directories:
+            self._remove(directory)
             # Another lab's end may remove the empty parent between two steps.
             with suppress(FileNotFoundError):
                 directory.mkdir(parents=True, exist_ok=True)
@@ -65,9 +70,12 @@ class ControlGroup:
     def end(self) -> None:
         """Kill everything in it and remove it, with the groups below; whatever enters meanwhile, too."""
         for directory in self._directories:
-            gone = partial(self._is_gone, directory)
-            await_that(gone, f"{directory} should go", timeout_seconds=END_SECONDS)
+            self._remove(directory)
             _is_removed(directory.parent)
+
+    def _remove(self, directory: Path) -> None:
+        gone = partial(self._is_gone, directory)
+        await_that(gone, f"{directory} should go", timeout_seconds=END_SECONDS)
 
     def _is_gone(self, directory: Path) -> bool:
         self.kill()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.daemons.process import silent
-from tests.hosts.lab.build import build_base, build_packages, build_python
+from tests.hosts.lab.build import build_base, build_packages, build_python, offer_packages
 from tests.hosts.lab.layers import BASE, Image, Layer
 from tests.hosts.lab.locks import locked
 from tests.hosts.lab.system import lab_root
@@ -82,6 +82,8 @@ def _build(tree: Tree, report: Callable[[str], None]) -> None:
     lowers = tuple(one.root for one in reversed(tree.below))
     if not lowers:
         build_base(tree.suite, tree.layer.packages, work)
+    elif tree.layer.is_offered:
+        offer_packages(tree.layer.packages, lowers, work)
     elif tree.layer.requirements:
         build_python(tree.layer.requirements, lowers, work)
     else:
@@ -127,5 +129,8 @@ def _lock(directory: Path) -> Path:
 
 
 def _key(suite: str, layers: tuple[Layer, ...]) -> str:
-    parts = [(layer.name, layer.packages, layer.requirements) for layer in layers]
+    parts = [
+        (layer.name, layer.packages, layer.requirements, *(("offered",) if layer.is_offered else ()))
+        for layer in layers
+    ]
     return hashlib.sha256(json.dumps((RECIPE, suite, parts)).encode()).hexdigest()[:10]

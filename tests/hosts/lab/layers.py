@@ -12,6 +12,8 @@ class Layer:
     name: str
     #: Debian packages
     packages: tuple[str, ...] = ()
+    #: whether these are laid on the disk for apt to install, and not installed
+    is_offered: bool = False
     #: a pip requirements file with hashes, installed into a virtual environment at /opt/fleet
     requirements: str = ""
 
@@ -24,6 +26,9 @@ BASE = Layer(
     ),
 )
 RABBITMQ = Layer(name="rabbitmq", packages=("rabbitmq-server",))
+#: what Ansible's module `apt` needs, as most machines have it
+PYTHON_APT = Layer(name="python-apt", packages=("python3-apt",))
+OFFERED_RABBITMQ = Layer(name="offered-rabbitmq", packages=RABBITMQ.packages, is_offered=True)
 PROMETHEUS = Layer(name="prometheus", packages=("prometheus",))
 POSTFIX = Layer(name="postfix", packages=("postfix",))
 POSTGRES = Layer(name="postgres", packages=("postgresql",))
