@@ -107,6 +107,7 @@ def _unit(thing: Unit) -> dict[str, Any]:
         "ending": False,
         "status": "",
         "since": 100.0,
+        "run": "",
         "restart_on": thing.restart_on,
     }
 

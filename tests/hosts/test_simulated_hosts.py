@@ -15,7 +15,7 @@ from tests.hosts.site import Site
 from tests.simulated_hosts import facts, request_in, world
 
 #: what is another on each host, and no part of a plan
-COMES_AND_GOES = ("status", "since")
+COMES_AND_GOES = ("status", "since", "run")
 
 
 class Noting:
