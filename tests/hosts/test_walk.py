@@ -77,6 +77,7 @@ class Sender:
                 number += 1
 
 
+@pytest.mark.timeout(600)
 def test_nothing_accepted_is_lost_when_a_cable_is_pulled_and_a_power_cut(walk: Walk) -> None:
     alpha, beta, gamma = walk.workers
     with Sender(walk) as sender, walk.client() as client:
@@ -96,7 +97,7 @@ def test_nothing_accepted_is_lost_when_a_cable_is_pulled_and_a_power_cut(walk: W
         beta.plug()
         await_that(lambda: walk.has_workers_of(beta), "beta should be back", timeout_seconds=60)
     with walk.client() as client:
-        outcomes = client.wait(backups.values(), timeout_seconds=150)
+        outcomes = client.wait(backups.values(), timeout_seconds=200)
     assert {outcome.outcome for outcome in outcomes.values()} == {"succeeded"}
     # It went on while its host was cut off, and nothing ran beside it when its message came again.
     assert walk.starts(beta, "fleet.backup") == 1
