@@ -16,7 +16,7 @@ READY_SECONDS = 45.0
 POLL_SECONDS = 0.005
 QUEUE = "fleet.bench"
 #: runs before the clock starts, and those that it times
-WARM, TIMED = 300, 3000
+WARM, TIMED = 1000, 6000
 #: each run leaves one byte in a file, which is all that it does
 MODULE = """
 import os
