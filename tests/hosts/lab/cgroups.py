@@ -45,8 +45,8 @@ class ControlGroup:
     def pids(self) -> list[int]:
         """Return the living processes in it and in the groups below."""
         found: list[int] = []
-        for procs in self._directories[0].rglob("cgroup.procs"):
-            found += [int(line) for line in _lines(procs)]
+        for group in _with_those_below(self._directories[0]):
+            found += [int(line) for line in _lines(group / "cgroup.procs")]
         return found
 
     def memory_bytes(self) -> int:
@@ -79,8 +79,8 @@ class ControlGroup:
 
     def _is_gone(self, directory: Path) -> bool:
         self.kill()
-        for below in sorted((path for path in directory.rglob("*") if path.is_dir()), reverse=True):
-            _is_removed(below)
+        for group in sorted(_with_those_below(directory), reverse=True):
+            _is_removed(group)
         return _is_removed(directory)
 
 
@@ -88,6 +88,11 @@ def groups(bridge: str) -> list[str]:
     """Return the hosts of the lab with ``bridge`` that have control groups."""
     found = (root / PARENT / bridge for root in cgroup_roots())
     return sorted({path.name for directory in found for path in directory.glob("*") if path.is_dir()})
+
+
+def _with_those_below(directory: Path) -> list[Path]:
+    """Return ``directory`` and all below it; one that goes meanwhile, such as another lab's, is left out."""
+    return [Path(path) for path, _, _ in os.walk(directory)]
 
 
 def _again(descriptor: int) -> str:
