@@ -134,7 +134,7 @@ def run_fleet(tmp_path: Path) -> RunFleet:
     """Call it like the command line: ``run_fleet("config", "check", file=path, env={…})``."""
 
     def run(
-        *arguments: str, file: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 150
+        *arguments: str, file: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 60
     ) -> "subprocess.CompletedProcess[str]":
         selected = {"FLEET_FILE": str(file)} if file else {}
         return subprocess.run(
