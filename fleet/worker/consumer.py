@@ -14,6 +14,7 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from fleet.model import Pool
+from fleet.worker.acks import GatheringChannel
 from fleet.worker.broker import has_control_queue_to_itself, version_of, warnings
 from fleet.worker.connection import COMPRESSION
 from fleet.worker.drain import awaits_adoption, cancel_consumers, give_back
@@ -70,8 +71,15 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
     def register_with_event_loop(self, hub: Any) -> None:
         """Note every second that the event loop turns; Celery calls this for each connection."""
         super().register_with_event_loop(hub)
+        if isinstance(self.task_consumer.channel, GatheringChannel):
+            self.task_consumer.channel.gather()
+            hub.on_tick.add(self._tell_what_ended)
         hub.timer.call_repeatedly(TICK_SECONDS, self._tick)
         self.loop_tick = time.time()
+
+    def _tell_what_ended(self) -> None:
+        if self.task_consumer is not None:
+            self.task_consumer.channel.tell()
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Let what has ended be over before Celery stops what runs."""

@@ -1,4 +1,4 @@
-"""How does a worker that a supervisor started notice that the supervisor is gone?"""
+"""How does a process notice that its parent is gone, be that a supervisor or a worker?"""
 
 import os
 import signal
@@ -15,9 +15,15 @@ def end_with_parent(environ: Mapping[str, str]) -> None:
     parent = environ.get(PARENT_VARIABLE)
     if parent is None:
         return
-    import ctypes
-
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal_at_its_end(signal.SIGTERM)
     if os.getppid() != int(parent):
         # It was gone before the kernel knew that we care.
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def signal_at_its_end(number: int) -> None:
+    """Let the kernel send signal ``number`` to this process when its parent ends. Raises OSError."""
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -3,14 +3,21 @@
 Celery's pool writes a job in two pieces, which wakes the child twice, asks the kernel each time whether the
 child's pipe takes anything, and registers anew what is registered. These system calls cost a worker of short
 tasks more than all that it does in Python.
+
+A child that starts asks the kernel to end it with the worker. Where cffi is installed, billiard has it parse
+a declaration in C for that, which takes longer than all else that a child does before its first task.
 """
 
 from collections.abc import Callable
+from functools import partial
 from select import PIPE_BUF
 from typing import Any
 
+from celery import platforms
 from celery.concurrency.asynpool import AsynPool, ResultHandler
 from celery.concurrency.prefork import TaskPool
+
+from fleet.worker.parent import signal_at_its_end
 
 #: the size of what follows
 _HEADER_BYTES = 4
@@ -49,6 +56,9 @@ class DirectPool(AsynPool):  # type: ignore[misc]  # celery ships no types
 
     _quick_put: Callable[[Any], None]
 
+    def __init__(self, *args: Any, initializer: Callable[..., object], **options: Any) -> None:
+        super().__init__(*args, initializer=partial(_begin, initializer), **options)
+
     def _create_write_handlers(self, hub: Any, **options: Any) -> None:
         sparing = _SparingHub(hub)
         super()._create_write_handlers(sparing, **options)
@@ -67,6 +77,12 @@ class DirectPool(AsynPool):  # type: ignore[misc]  # celery ships no types
 
         self._quick_put = quick_put
         self.on_poll_start = on_poll_start
+
+
+def _begin(initializer: Callable[..., object], *args: Any) -> None:
+    """In a child: what Celery does before the first task, with our own call of the kernel's."""
+    platforms._set_pdeathsig = signal_at_its_end
+    initializer(*args)
 
 
 def join(job: Any) -> None:

@@ -20,6 +20,8 @@ from amqp.method_framing import frame_handler
 from amqp.transport import SSLTransport, TCPTransport
 from kombu.transport import pyamqp
 
+from fleet.worker.acks import GatheringChannel
+
 #: ``type`` of a message whose properties could not be read
 UNREADABLE = "fleet.unreadable"
 
@@ -114,6 +116,8 @@ class _SSLTransport(ReadAhead, SSLTransport):  # type: ignore[misc]  # py-amqp s
 class ForgivingConnection(pyamqp.Connection):  # type: ignore[misc]  # kombu ships no types
     """An AMQP connection that no message can end."""
 
+    Channel = GatheringChannel
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.frame_handler_cls = forgiving_frames
@@ -138,6 +142,16 @@ class ForgivingConnection(pyamqp.Connection):  # type: ignore[misc]  # kombu shi
             self.transport.take_in()
         while self.connected and (frame := self.transport.next_frame()):
             self.on_inbound_frame(frame)
+
+    def close(self, *args: Any, **options: Any) -> Any:
+        """Tell what the channels have kept, and close the connection."""
+        try:
+            for channel in tuple((self.channels or {}).values()):
+                if isinstance(channel, GatheringChannel) and self.connected:
+                    channel.tell()
+        finally:
+            closed = super().close(*args, **options)
+        return closed
 
 
 class Reading:

@@ -3,11 +3,15 @@
 Each test names an assumption; one that fails after an upgrade says where to look.
 """
 
+import ctypes
 import errno
 import inspect
 import logging
+import os
 import re
 import select
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -43,13 +47,14 @@ from kombu.transport import pyamqp
 from kombu.utils.limits import TokenBucket
 
 from fleet.worker import logs
+from fleet.worker.acks import GatheringChannel
 from fleet.worker.children import pool_pids
 from fleet.worker.consumer import FleetConsumer
 from fleet.worker.message import OVERRIDING_HEADERS, PROTOCOL_HEADERS
 from fleet.worker.pool import FleetPool
 from fleet.worker.request import FleetRequest
 from fleet.worker.unread import take_in
-from fleet.worker.wire import ForgivingTransport, forgiving_frames
+from fleet.worker.wire import ForgivingConnection, ForgivingTransport, forgiving_frames
 
 
 def parameters(function: Any) -> list[str]:
@@ -186,6 +191,32 @@ def test_py_amqp_reads_through_a_buffer_that_may_hold_more_than_it_needs() -> No
     assert "self.on_readable, connection, loop" in registered
 
 
+def test_the_event_loop_calls_what_stands_in_on_tick_before_it_waits() -> None:
+    hub = Hub()
+    seen = []
+    reader, writer = os.pipe()
+    os.write(writer, b"x")
+    hub.add_reader(reader, lambda: seen.append("read"))
+    hub.on_tick.add(lambda: seen.append("tick"))
+    try:
+        loop = hub.create_loop()
+        for _ in range(2):
+            next(loop)
+    finally:
+        hub.close()
+        os.close(reader)
+        os.close(writer)
+    assert seen == ["tick", "read"] * 2
+
+
+def test_py_amqp_hands_deliveries_to_a_method_of_the_channel_by_their_tags() -> None:
+    assert parameters(AmqpChannel._on_basic_deliver)[:3] == ["self", "consumer_tag", "delivery_tag"]
+    assert parameters(AmqpChannel.basic_ack) == parameters(GatheringChannel.basic_ack)
+    assert parameters(AmqpChannel.basic_reject) == parameters(GatheringChannel.basic_reject)
+    assert AmqpConnection.Channel is AmqpChannel
+    assert ForgivingConnection.Channel is GatheringChannel
+
+
 def test_a_callback_from_another_thread_wakes_the_event_loop() -> None:
     assert "waker.wake()" in inspect.getsource(Hub.call_soon)
 
@@ -260,6 +291,21 @@ def test_a_prefork_pool_has_its_processes_where_a_stop_ends_them(pool: TaskPool)
     assert pool_pids(pool) == tuple(each.pid for each in pool._pool._pool)
     assert len(pool_pids(pool)) == 1
     assert set(pool_pids(pool)) <= {child.pid for child in billiard.active_children()}
+
+
+def when_the_parent_ends() -> tuple[int, bool]:
+    """Return which signal the kernel then sends here, and whether a parser of C was needed to ask for it."""
+    number = ctypes.c_int()
+    ctypes.CDLL(None).prctl(2, ctypes.byref(number), 0, 0, 0)
+    return number.value, "pycparser" in sys.modules
+
+
+def test_a_child_is_killed_with_its_worker_and_ours_parses_nothing_to_ask_for_that(pool: TaskPool) -> None:
+    ended: list[tuple[int, bool]] = []
+    pool.apply_async(when_the_parent_ends, callback=ended.append)
+    turn(pool, until=lambda: ended)
+    known_before = "pycparser" in sys.modules
+    assert ended == [(signal.SIGKILL, known_before or not isinstance(pool, FleetPool))]
 
 
 def test_what_a_child_has_said_can_be_taken_in_after_the_loop_was_left(pool: TaskPool) -> None:

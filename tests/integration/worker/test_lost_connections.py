@@ -210,3 +210,24 @@ def test_a_worker_told_to_stop_finishes_its_task_and_gives_back_what_it_holds(sh
     assert worker.wait(20)
     assert len(shop.notes("start")) == len(shop.notes("end")) == 1
     eventually(lambda: shop.depth("fleet.slow.alpha") == 1)
+
+
+def test_a_worker_that_is_killed_gives_back_what_still_ran_and_nothing_that_ended_behind_it(
+    shop: Shop,
+) -> None:
+    worker = shop.start()
+    shop.send("probe.hold", "first")
+    shop.expect("start", "first")
+    for number in range(100):
+        shop.send("probe.ok", f"behind-{number}")
+    shop.expect("ok", times=100)
+    # Each was acknowledged though the first delivery is open; together with it none may be.
+    eventually(lambda: shop.depth("fleet.shop") == 1, what="what ended is acknowledged")
+    worker.kill()
+    assert shop.depth("fleet.shop") == 1
+    shop.start()
+    shop.release()
+    shop.expect("end", "first")
+    eventually(lambda: shop.depth("fleet.shop") == 0)
+    assert len(shop.notes("start", "first")) == 2
+    assert len(shop.notes("ok")) == 100
