@@ -62,6 +62,8 @@ def read_meanwhile(path: str, *, plaintext_secrets: bool = False) -> Callable[[]
 
 def _tell(read_it: Callable[[], Fleet], writer: int) -> NoReturn:
     failed = True
+    # It would look through all that is installed for plugins of its own, which have no say here.
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     try:
         with open(writer, "wb") as out:
             out.write(_pickled(read_it()))

@@ -3,11 +3,12 @@
 from typing import Any
 
 from fleet.config.schema import FleetFile
+from fleet.config.schema_docs import describe
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a fleet file (draft 2020-12)."""
-    schema = _for_toml(FleetFile.model_json_schema(by_alias=True))
+    schema = _for_toml(describe(FleetFile.model_json_schema(by_alias=True), FleetFile))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "fleet.toml", **schema}
 
 
