@@ -79,15 +79,12 @@ Examples:
 def worker(
     invocation: Invocation,
     ctx: click.Context,
+    /,
     *,
     name: str | None,
     host: str | None,
     instance: str,
-    loglevel: str,
-    trace_tasks: bool,
-    no_metrics: bool,
-    wait_for_broker: float,
-    watchdog: float,
+    **how: Any,
 ) -> None:
     """Run worker NAME of this host in the foreground, or without NAME all workers of this host.
 
@@ -112,11 +109,11 @@ def worker(
         ctx.exit(_run_all(fleet, invocation, ctx.params | {"host": here}))
     context = _context(invocation, fleet, host=here, worker=name, instance=instance)
     options = WorkerOptions(
-        loglevel=loglevel,
-        trace_tasks=trace_tasks,
-        metrics=not no_metrics,
-        wait_seconds=wait_for_broker,
-        watchdog_seconds=watchdog,
+        loglevel=how["loglevel"],
+        trace_tasks=how["trace_tasks"],
+        metrics=not how["no_metrics"],
+        wait_seconds=how["wait_for_broker"],
+        watchdog_seconds=how["watchdog"],
         notifier=notifier,
     )
     ctx.exit(run_worker(context, options))
