@@ -3,17 +3,21 @@
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleet import Client
 from fleet.daemons.files import write_private
 from fleet.fleetfile import read
-from fleet.model import Fleet
+from fleet.hosts.units import worker_unit
+from fleet.model import SLOTS, Fleet
 from tests.hosts.by_hand import broker_tables
 from tests.hosts.lab import Host
 from tests.hosts.lab.brokers import Cluster
+from tests.hosts.lab.system import await_that
 from tests.servers import clean_environ
 
 FLEET_TOML = """\
@@ -40,9 +44,11 @@ address = "{beta}"
 [queues.probe]
 tasks = ["probe.*"]
 per_host = true
+[queues.anywhere]
+tasks = ["anywhere.*"]
 
 [workers.probe]
-queues = ["probe"]
+queues = ["probe", "anywhere"]
 concurrency = 2
 stop_timeout = "2m"
 
@@ -57,6 +63,11 @@ from celery import shared_task
 
 @shared_task(name="probe.sleep")
 def sleep(seconds):
+    time.sleep(seconds)
+
+
+@shared_task(name="anywhere.sleep")
+def sleep_anywhere(seconds):
     time.sleep(seconds)
 """
 OLD, NEW = "fleet-worker@probe-a.service", "fleet-worker@probe-b.service"
@@ -82,6 +93,18 @@ class Site:
     def provision(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
         """Run `fleet provision hosts` and expect it to end with ``code``."""
         return self.run("provision", "hosts", *arguments, code=code)
+
+    @contextmanager
+    def running(self, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+        """Run a command as an operator would, for as long as the block."""
+        argv = (sys.executable, "-m", "fleet.cli.main", *arguments)
+        with subprocess.Popen(
+            argv, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as command:
+            try:
+                yield command
+            finally:
+                command.kill()
 
     def run(
         self, *arguments: str, code: int = 0, code_of: Path | None = None
@@ -139,6 +162,41 @@ def make_site(directory: Path, cluster: Cluster, alpha: Host, beta: Host) -> Sit
     return site
 
 
+def read_until(running: "subprocess.Popen[str]", wanted: str) -> str:
+    """Read what a command tells until a line has ``wanted``."""
+    lines, began = [], time.monotonic()
+    assert running.stderr is not None
+    for line in running.stderr:
+        print(f"{time.monotonic() - began:6.1f} s  {line}", end="")
+        lines.append(line)
+        if wanted in line:
+            return "".join(lines)
+    raise AssertionError(f"`{wanted}` was not told: {''.join(lines)}")
+
+
 def show(host: Host, unit: str, name: str = "ActiveState") -> str:
     """Return a property of a unit."""
     return host.console("systemctl", "show", "--value", f"--property={name}", unit).strip()
+
+
+def states(host: Host) -> dict[str, str]:
+    """Return in which state the instance in each slot is."""
+    return {slot: show(host, worker_unit("probe", slot)) for slot in SLOTS}
+
+
+def works(site: Site, *hosts: str) -> bool:
+    """Tell whether each host runs what is sent to it."""
+    with site.client() as client:
+        sent = [client.send("probe.sleep", {"seconds": 0}, host=host) for host in hosts]
+        done = client.wait([task.id for task in sent], timeout_seconds=30)
+    return {outcome.outcome for outcome in done.values()} == {"succeeded"}
+
+
+def await_rest(*hosts: Host) -> None:
+    """Wait until no old instance is ending any more."""
+    for host in hosts:
+        await_that(
+            lambda host=host: "deactivating" not in states(host).values(),  # type: ignore[misc]
+            "the old instances should end",
+            timeout_seconds=60,
+        )

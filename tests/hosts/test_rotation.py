@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from tests.hosts.by_hand import broker_tables
 from tests.hosts.fixtures import WORKERS, Clusters
 from tests.hosts.lab import Host, Lab
 from tests.hosts.lab.brokers import Cluster
+from tests.hosts.site import read_until
 from tests.servers import clean_environ
 
 FLEET_TOML = """\
@@ -185,18 +185,6 @@ class Load:
             with Client(self.site.directory / "fleet.toml", {}) as client:
                 while not (self._over.wait(0.1) or self._restart.is_set()):
                     self.sent.append(client.send("probe.sleep", {"seconds": 0.3}).id)
-
-
-def read_until(running: "subprocess.Popen[str]", wanted: str) -> str:
-    """Read what the command tells until a line has ``wanted``."""
-    lines, began = [], time.monotonic()
-    assert running.stderr is not None
-    for line in running.stderr:
-        print(f"{time.monotonic() - began:6.1f} s  {line}", end="")
-        lines.append(line)
-        if wanted in line:
-            return "".join(lines)
-    raise AssertionError(f"`{wanted}` was not told: {''.join(lines)}")
 
 
 @pytest.mark.timeout(600)
