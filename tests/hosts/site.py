@@ -36,11 +36,7 @@ key = "{ssh}/id_ed25519"
 known_hosts = "{ssh}/known_hosts"
 connect_timeout = "5s"
 
-[hosts.alpha]
-address = "{alpha}"
-[hosts.beta]
-address = "{beta}"
-
+{hosts}
 [queues.probe]
 tasks = ["probe.*"]
 per_host = true
@@ -76,13 +72,25 @@ BROKEN_PROBE = "raise RuntimeError('broken by the operator')\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """The control machine's files, and two hosts."""
+    """The control machine's files, and its hosts."""
 
     directory: Path
-    alpha: Host
-    beta: Host
-    #: user → password, of the broker
+    hosts: tuple[Host, ...]
+    cluster: Cluster
+    #: the fleet's own user in the broker; the vhost has the same name
+    user: str
+    #: what is kept in a file of this name, in the beginning
     passwords: Mapping[str, str]
+
+    @property
+    def alpha(self) -> Host:
+        """The first host."""
+        return self.hosts[0]
+
+    @property
+    def beta(self) -> Host:
+        """The second host."""
+        return self.hosts[1]
 
     @property
     def environ(self) -> dict[str, str]:
@@ -134,30 +142,33 @@ class Site:
         return Client(self.directory / "fleet.toml", {})
 
 
-def make_site(directory: Path, cluster: Cluster, alpha: Host, beta: Host) -> Site:
-    """Write the files for two hosts that are on, and provision the broker; the hosts stay as they are."""
+def make_site(directory: Path, cluster: Cluster, *hosts: Host, one_user: bool = False) -> Site:
+    """Write the files for hosts that are on, and provision the broker; the hosts stay as they are.
+
+    Each host has broker users of its own, or all share ``one_user``.
+    """
     vhost = f"hosts-{secrets.token_hex(3)}"
-    passwords = {name: secrets.token_urlsafe(16) for name in ("celery", "alpha", "beta", "observer")}
+    own = () if one_user else tuple(host.name for host in hosts)
+    passwords = {name: secrets.token_urlsafe(16) for name in ("celery", "observer", *own)}
     passwords["admin"] = cluster.nodes[0].admin_password.reveal()
     for name, text in passwords.items():
         write_private(directory / f"{name}.password", text + "\n")
     (directory / "ca.pem").write_bytes(cluster.authority.cert.read_bytes())
     (directory / "probe.py").write_text(PROBE)
-    broker = broker_tables(cluster, vhost=vhost, user=vhost, etc=str(directory)).replace(
-        "[broker.tls]",
-        f'profile = "per-host"\nhost_password = "file:{directory}/{{host}}.password"\n[broker.tls]',
-    )
+    broker = broker_tables(cluster, vhost=vhost, user=vhost, etc=str(directory))
+    if own:
+        per_host = f'profile = "per-host"\nhost_password = "file:{directory}/{{host}}.password"\n'
+        broker = broker.replace("[broker.tls]", f"{per_host}[broker.tls]")
     (directory / "fleet.toml").write_text(
         FLEET_TOML.format(
             broker=broker,
             vhost=vhost,
             here=directory,
-            ssh=alpha.ssh_config.parent,
-            alpha=alpha.address,
-            beta=beta.address,
+            ssh=hosts[0].ssh_config.parent,
+            hosts="".join(f'[hosts.{host.name}]\naddress = "{host.address}"\n' for host in hosts),
         )
     )
-    site = Site(directory=directory, alpha=alpha, beta=beta, passwords=passwords)
+    site = Site(directory=directory, hosts=hosts, cluster=cluster, user=vhost, passwords=passwords)
     site.run("provision", "broker", "--yes")
     return site
 
