@@ -216,17 +216,20 @@ def test_an_application_is_waited_for_and_then_the_old_user_goes(place: Place) -
 
 
 @pytest.fixture
-def with_two_nodes(
-    rabbit: RabbitNode, tmp_path: Path, run_fleet: RunFleet
-) -> Iterator[tuple[Place, RabbitNode]]:
-    """A fleet whose second node hears of nothing that the first one is told, as one that is cut off."""
+def on_one_release(rabbit: RabbitNode, tmp_path: Path, run_fleet: RunFleet) -> Iterator[Place]:
     for named in named_on(rabbit, tmp_path):
-        place = provisioned(named, run_fleet)
-        with RabbitNode.start(tmp_path / "apart") as apart:
-            apart.ctl("add_vhost", named.name)
-            both = f'nodes = ["{rabbit.url}", "{apart.url}"]'
-            place.file.write_text(place.file.read_text().replace(f'url = "{rabbit.url}"', both, 1))
-            yield place, apart
+        yield provisioned(named, run_fleet)
+
+
+@pytest.fixture
+def with_two_nodes(on_one_release: Place, tmp_path: Path) -> Iterator[tuple[Place, RabbitNode]]:
+    """A fleet whose second node hears of nothing that the first one is told, as one that is cut off."""
+    place, url = on_one_release, on_one_release.vhost.node.url
+    with RabbitNode.start(tmp_path / "apart") as apart:
+        apart.ctl("add_vhost", place.vhost.name)
+        both = f'nodes = ["{url}", "{apart.url}"]'
+        place.file.write_text(place.file.read_text().replace(f'url = "{url}"', both, 1))
+        yield place, apart
 
 
 def test_a_login_is_switched_to_when_every_node_that_answers_takes_it(
@@ -253,8 +256,10 @@ def test_a_login_is_switched_to_when_every_node_that_answers_takes_it(
     assert place.users() & {place.user, new} == {place.user}
 
 
-def test_where_no_node_answers_from_here_nothing_is_switched_unless_that_is_said(place: Place) -> None:
-    first = place.kept
+def test_where_no_node_answers_from_here_nothing_is_switched_unless_that_is_said(
+    on_one_release: Place,
+) -> None:
+    place, first = on_one_release, on_one_release.kept
     (port,) = free_ports(1)
     url = f'url = "{place.vhost.node.url}"'
     place.file.write_text(place.file.read_text().replace(url, f'url = "amqp://127.0.0.1:{port}"', 1))
