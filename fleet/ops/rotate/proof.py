@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from fleet.connection import Target, address, connect
+from fleet.connection import NOBODY_ANSWERED, Target, connect
 from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError, PartlyDone
 from fleet.login import Login
 from fleet.model import Broker
@@ -18,7 +18,7 @@ NAME = "fleet rotate"
 
 
 def prove(broker: Broker, logins: Sequence[Login], *, wait_seconds: float = PROOF_SECONDS) -> tuple[str, ...]:
-    """Return when every node that answers has let each of ``logins`` in; return who does not answer.
+    """Return when every node that answers has let each of ``logins`` in; return, in words, who does not.
 
     A silent node refuses nobody, and hears of the users from the others before it takes connections.
     Raises PartlyDone where a node goes on refusing, and BrokerUnreachable where none answers.
@@ -34,14 +34,13 @@ def prove(broker: Broker, logins: Sequence[Login], *, wait_seconds: float = PROO
             f"a new login does not work everywhere, so nobody got it: {'; '.join(refused)}",
             hint="is that node cut off from the others? see `fleet doctor broker`; then run it again",
         )
-    silent = tuple(node for node, error in zip(broker.nodes, found, strict=True) if error is not None)
+    silent = tuple(error.message.removeprefix(NOBODY_ANSWERED) for error in found if error is not None)
     if len(silent) == len(found):
         raise BrokerUnreachable(
-            f"no node says whether it lets the new users in, so nobody got a new login:"
-            f" {', '.join(map(address, silent))} did not answer",
+            f"no node says whether it lets the new users in, so nobody got a new login: {'; '.join(silent)}",
             hint="run it again when the broker answers; `--unproved` where it never does from this machine",
         )
-    return tuple(map(address, silent))
+    return silent
 
 
 def _ask(broker: Broker, logins: Sequence[Login], until: float) -> FleetError | None:

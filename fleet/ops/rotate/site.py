@@ -103,7 +103,7 @@ class FleetSite:
             for user in each.users
         ]
         for silent in prove(self.fleet.broker, logins):
-            self.tell(f"{silent} does not answer, so it was not asked whether it lets the new users in")
+            self.tell(f"not asked whether it lets the new users in: {silent}")
 
     def switch(self, names: Sequence[str]) -> None:
         """Let each new password take the place of the present one, where it is kept."""
