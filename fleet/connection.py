@@ -29,6 +29,8 @@ FrameHandler = Callable[..., Callable[[Any], bool]]
 #: replies with which a broker refuses the login or the vhost
 ACCESS_REFUSED = 403
 NOT_ALLOWED = 530
+#: in front of the reasons of an error that says so
+NOBODY_ANSWERED = "no broker node answered: "
 #: what a node says of the client's certificate → what that means
 _CLIENT_CERTIFICATE_ALERTS: Mapping[str | None, str] = MappingProxyType(
     {
@@ -128,7 +130,7 @@ def address(node: Node) -> str:
 def unreachable(reasons: Sequence[str]) -> BrokerUnreachable:
     """Return the error for a broker of which no node answered, with each node's reason."""
     return BrokerUnreachable(
-        f"no broker node answered: {'; '.join(reasons)}",
+        f"{NOBODY_ANSWERED}{'; '.join(reasons)}",
         hint="check `[broker]` in the fleet file, and that the broker runs: `rabbitmq-diagnostics ping`",
     )
 

@@ -13,6 +13,7 @@ from fleet.adopt.draft import Draft
 from fleet.adopt.file import to_supply, write_file, write_secrets
 from fleet.adopt.hashes import read_hash, write_hash
 from fleet.adopt.queues import find_queues
+from fleet.adopt.rotated import refuse_rotated
 from fleet.adopt.unmanaged import Unmanaged, unmanaged
 from fleet.adopt.users import (
     candidates,
@@ -76,9 +77,10 @@ def adopt(state: State, version: tuple[int, ...], wish: Wish) -> Adoption:
     """Return the fleet file that describes ``wish.vhost``.
 
     Raises UsageError where the vhost is missing or nothing like a fleet, where the broker does not tell who
-    is who, and where a name cannot stand in a fleet file.
+    is who, where passwords were rotated, and where a name cannot stand in a fleet file.
     """
     is_fleet = _recognize(state, wish)
+    refuse_rotated(state, wish.vhost)
     draft = _draft(state, version, wish) if is_fleet else _celery_draft(state, wish)
     hashes = _hashes(state, draft)
     draft = replace(draft, hashed=frozenset(hashes))

@@ -116,7 +116,7 @@ class Prepared:
         end_with([error is not None for error in errors], [is_unreached(error) for error in errors])
         failed = [name for name, each in reports.items() if each.value is None or not each.value.converged]
         if failed:
-            did = len(failed) < len(reports) or any(_did(reports[name]) for name in failed)
+            did = len(failed) < len(reports) or any(_may_have_done(reports[name]) for name in failed)
             raise (PartlyDone if did else FleetError)(
                 f"not as desired: {', '.join(failed)}",
                 hint=f"see the reason above; `{self.words.command}` goes on from where it stopped",
@@ -265,8 +265,14 @@ def teller(started: float) -> "Callable[[Done[Report]], None]":
     return tell
 
 
-def _did(done: "Done[Report]") -> bool:
-    return done.value is not None and bool(done.value.done)
+def _may_have_done(done: "Done[Report]") -> bool:
+    """Tell whether some of a change may be made: it was, or the host was lost before that was known."""
+    from fleet.ops.hosts import is_unreached
+
+    report = done.value
+    if report is None:
+        return is_unreached(done.error)
+    return bool(report.done) or report.left is None
 
 
 def record(

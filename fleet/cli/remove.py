@@ -82,10 +82,7 @@ def remove(
     code 0: done. 3: half done, or something still runs. 4: with --check. 5: the host or broker is away.
     """
     fleet = inv.load()
-    chosen = fleet.host(host)
-    if chosen is None:
-        known = ", ".join(each.name for each in fleet.hosts[:12])
-        raise UsageError(f"{fleet.source} has no host `{host}`", hint=f"known: {known}")
+    chosen = _known_host(fleet, host)
     if lost and now:
         raise UsageError(
             "`--now` stops tasks on a host, and `--lost` says that there is none", hint="say one"
@@ -104,6 +101,14 @@ def remove(
         leaving.take_off()
     leaving.revoke()
     leaving.finish()
+
+
+def _known_host(fleet: "Fleet", name: str) -> "Host":
+    found = fleet.host(name)
+    if found is None:
+        known = ", ".join(each.name for each in fleet.hosts[:12])
+        raise UsageError(f"{fleet.source} has no host `{name}`", hint=f"known: {known}")
+    return found
 
 
 class _Leaving:
@@ -179,12 +184,12 @@ class _Leaving:
         for each in reports:
             _good(each, "it could not be drained")
         if now:
-            _value(cut_host_short(self._fleet, self._host, sudo_password=self._password))
+            _begun(cut_host_short(self._fleet, self._host, sudo_password=self._password))
         tell = teller_of_rest()
         (left,) = await_rest(
             self._fleet, hosts, seconds=wait_seconds, sudo_password=self._password, on_look=tell
         )
-        if _value(left):
+        if _begun(left):
             raise PartlyDone(
                 f"{name} is drained, and something still runs there after {wait_seconds} s",
                 hint=f"run `fleet remove {name}` again later, or with `--now`",
@@ -194,6 +199,7 @@ class _Leaving:
         """Remove what fleet put there."""
         done = take_off(self._fleet, self._host, by=self._by, sudo_password=self._password)
         teller(self._started)(done)
+        _begun(done)
         _good(done, "not all of it could be removed")
         self._record["report"] = render.report_record(self._host.name, _value(done))
 
@@ -231,19 +237,31 @@ class _Leaving:
 def _value(done: "Done[T]") -> "T":
     if done.error is not None:
         raise (
-            HostsUnreachable(done.error.message, hint=_lost_hint(done))
+            HostsUnreachable(done.error.message, hint=_if_lost(done.name))
             if is_unreached(done.error)
             else done.error
         )
     return cast("T", done.value)
 
 
-def _lost_hint(done: "Done[T]") -> str:
-    return f"if it is gone for good: `fleet remove {done.name} --lost`"
+def _begun(done: "Done[T]") -> "T":
+    """Return the value of a step on a host that is half out of the fleet already."""
+    if is_unreached(done.error):
+        assert done.error is not None
+        raise PartlyDone(f"half done: {done.error.message}", hint=_again(done.name))
+    return _value(done)
 
 
 def _good(done: "Done[Report]", what: str) -> None:
     report = _value(done)
     if not report.converged:
         why = f": {report.error.message}" if report.error else ""
-        raise PartlyDone(f"host `{done.name}`: {what}{why}", hint=f"run `fleet remove {done.name}` again")
+        raise PartlyDone(f"host `{done.name}`: {what}{why}", hint=_again(done.name))
+
+
+def _again(host: str) -> str:
+    return f"run `fleet remove {host}` again, which goes on from there; {_if_lost(host)}"
+
+
+def _if_lost(host: str) -> str:
+    return f"if it is gone for good: `fleet remove {host} --lost`"

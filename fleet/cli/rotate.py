@@ -17,10 +17,8 @@ from fleet.errors import PartlyDone, ProblemsFound, UsageError
 
 if TYPE_CHECKING:
     from fleet.model import Fleet
-    from fleet.ops.rotate.passwords import KeptPassword
     from fleet.ops.rotate.run import Rotated, Still
     from fleet.ops.rotate.site import FleetSite, HostsWay
-    from fleet.rotation import Standing
 
 
 @click.group(
@@ -58,6 +56,12 @@ examples:
     show_envvar=True,
     help="Leave it to another tool to give the hosts their passwords.",
 )
+@click.option(
+    "--unproved",
+    is_flag=True,
+    show_envvar=True,
+    help="Do not log in at each node of the broker first; where this machine does not reach them.",
+)
 @wheel_option
 @yes_option
 @sudo_option
@@ -72,6 +76,7 @@ def password(
     wait: int,
     keep: bool,
     without_hosts: bool,
+    unproved: bool,
     wheels: tuple[Path, ...],
     yes: bool,
     ask_sudo_password: bool,
@@ -79,56 +84,50 @@ def password(
 ) -> None:
     """Give users of the broker new passwords, and nobody is refused meanwhile.
 
-    A second user with the same rights is made, its password takes the place of the present one where the
-    fleet file says that it is kept, hosts get it as in a rollout, and when nobody is connected as the first
-    user any more, that one is deleted. Run it again when it was interrupted, or when somebody was still
-    connected: it goes on from where it stands. Exit code 0: done. 3: not yet over, run it again. 4: a
-    rotation is under way (--check).
+    A second user with the same rights is made. When every node of the broker lets it in, its password takes
+    the place of the present one where the fleet file says that it is kept, hosts get it as in a rollout, and
+    when nobody is connected as the first user any more, that one is deleted. Run it again when it was
+    interrupted, or when somebody was still connected: it goes on from where it stands. Exit code 0: done. 3:
+    not yet over, run it again. 4: a rotation is under way (--check). 5: the broker is away.
     """
     from fleet.ops.rotate.run import Patience, rotate
 
     if bool(users) == everybody:
         raise UsageError("say whose passwords: either `--user NAME` or `--all`")
-    fleet, environ, started = inv.load(), inv.environ(), time.monotonic()
-    site = _site(fleet, environ, users)
-    if not without_hosts and not check:
-        way = _hosts_way(fleet, environ, started, wheels=wheels, ask_sudo_password=ask_sudo_password)
-        site = replace(site, hosts=way)
-    standings = site.look()
+    started, site = time.monotonic(), _site(inv.load(), inv.environ(), users, proves=not unproved)
     if check:
-        _finish_check(site, standings, as_json=as_json)
+        _finish_check(site, as_json=as_json)
         return
-    say("\n".join(_told(site.passwords, standings, with_hosts=not without_hosts)))
+    if not without_hosts:
+        way = _hosts_way(site, started, wheels=wheels, ask_sudo_password=ask_sudo_password)
+        site = replace(site, hosts=way)
+    say("\n".join(_told(site)))
     if not yes:
         ask("go on?", pending="passwords would be changed")
     patience = Patience(wait_seconds=wait, clock=time.monotonic, pause=time.sleep, tell=_tell_left)
     rotated = rotate(site, patience=patience, keep=keep)
-    if as_json:
-        emit_json(asdict(rotated))
-    _end(rotated, seconds=time.monotonic() - started)
+    _end(rotated, seconds=time.monotonic() - started, as_json=as_json)
 
 
-def _site(fleet: "Fleet", environ: Mapping[str, str], users: tuple[str, ...]) -> "FleetSite":
+def _site(fleet: "Fleet", environ: Mapping[str, str], users: tuple[str, ...], *, proves: bool) -> "FleetSite":
     from fleet.ops.provision import open_door
     from fleet.ops.rotate.passwords import choose_passwords
     from fleet.ops.rotate.site import FleetSite
 
     chosen, (_, door) = choose_passwords(fleet, users), open_door(fleet, environ)
-    return FleetSite(fleet=fleet, environ=environ, door=door, passwords=chosen, hosts=None)
+    return FleetSite(
+        fleet=fleet, environ=environ, door=door, passwords=chosen, hosts=None, proves=proves, tell=say
+    )
 
 
 def _hosts_way(
-    fleet: "Fleet",
-    environ: Mapping[str, str],
-    started: float,
-    *,
-    wheels: tuple[Path, ...],
-    ask_sudo_password: bool,
+    site: "FleetSite", started: float, *, wheels: tuple[Path, ...], ask_sudo_password: bool
 ) -> "HostsWay":
     from fleet.ops.provision_hosts import Releases, release_cache, this_operator
     from fleet.ops.rotate.site import HostsWay
     from fleet.ops.witness import witness
 
+    fleet, environ = site.fleet, site.environ
     return HostsWay(
         releases=Releases(fleet=fleet, cache=release_cache(environ), wheels=wheels, report=say),
         by=this_operator(environ, reason="rotate password"),
@@ -139,16 +138,14 @@ def _hosts_way(
     )
 
 
-def _told(
-    chosen: "Sequence[KeptPassword]", standings: "Mapping[str, Standing]", *, with_hosts: bool
-) -> "list[str]":
+def _told(site: "FleetSite") -> list[str]:
     """Return what is going to happen, a line for each password."""
     from fleet.rotation import under_way
 
-    going_on = under_way(standings)
+    going_on = under_way(site.look())
     lines = []
-    for each in chosen:
-        hosts = f", on host {', '.join(each.hosts)}" if each.hosts and with_hosts else ""
+    for each in site.passwords:
+        hosts = f", on host {', '.join(each.hosts)}" if each.hosts and site.hosts else ""
         if each.name in going_on:
             lines.append(f"{each.name}: the rotation that is under way goes on{hosts}")
         elif going_on:
@@ -160,9 +157,10 @@ def _told(
     return lines
 
 
-def _finish_check(site: "FleetSite", standings: "Mapping[str, Standing]", *, as_json: bool) -> None:
+def _finish_check(site: "FleetSite", *, as_json: bool) -> None:
     from fleet.rotation import Step, step_of, under_way
 
+    standings = site.look()
     going_on = under_way(standings)
     steps = {name: step_of(each, begin=False) for name, each in standings.items()}
     # Until the new password has taken its place, the others are not those who are to go.
@@ -187,7 +185,9 @@ def _tell_left(left: "Sequence[Still]") -> None:
             say(f"  {each.who}: {each.where}")
 
 
-def _end(rotated: "Rotated", *, seconds: float) -> None:
+def _end(rotated: "Rotated", *, seconds: float, as_json: bool) -> None:
+    if as_json:
+        emit_json(asdict(rotated))
     if rotated.not_begun:
         say(f"a rotation was under way, so none was begun for {', '.join(rotated.not_begun)}: run it again")
     if rotated.left or rotated.kept:

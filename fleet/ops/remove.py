@@ -21,9 +21,14 @@ from provisioning.hosts.state import KEPT, HostState
 
 #: releases are no objects of a plan: they come, and go, apart
 _REMOVAL = (
-    ("rm", "-rf", "--", RELEASES, INCOMING),
+    ("rm", "-rf", "--", INCOMING, RELEASES),
     # Whatever else somebody may have put there keeps it.
     ("sh", "-c", f"rmdir -- {OPT} 2>/dev/null || true"),
+)
+#: ends well where something of the above is left to do
+_IS_LEFT = (
+    *("sh", "-c"),
+    f'test -e {INCOMING} || test -e {RELEASES} || {{ test -d {OPT} && test -z "$(ls -A {OPT})"; }}',
 )
 
 
@@ -32,7 +37,7 @@ class Removal:
     """What goes from a host, and what stays."""
 
     plan: HostPlan
-    #: releases are there
+    #: releases are there, or what is left of them when their removal was cut off
     has_releases: bool
     #: directories that stay, where they hold something
     kept: tuple[str, ...]
@@ -50,9 +55,12 @@ def plan_removal(fleet: Fleet, host: Host, *, sudo_password: SudoPassword | None
 
 
 def has_workers(planned: HostPlan) -> bool:
-    """Tell whether workers are among what goes."""
+    """Tell whether workers that are not at rest are among what goes."""
     units = (change.before for change in planned.changes if isinstance(change.before, Unit))
-    return any(worker_of_unit(unit.name) is not None for unit in units)
+    return any(
+        worker_of_unit(unit.name) is not None and (unit.enabled or unit.ending or unit.active is not False)
+        for unit in units
+    )
 
 
 def cut_host_short(fleet: Fleet, host: Host, *, sudo_password: SudoPassword | None = None) -> Done[None]:
@@ -79,7 +87,7 @@ def _removal(runner: Runner) -> Removal:
     directories = (each.path for each in known.values() if isinstance(each, Directory))
     # What workers keep and copies that they made are nobody's to delete but the operator's.
     data = tuple(path for path in directories if not path.startswith("/etc/"))
-    has_releases = runner.run(("test", "-e", RELEASES), as_root=True).exit_code == 0
+    has_releases = runner.run(_IS_LEFT, as_root=True).exit_code == 0
     planned = plan(HostState(()), door.observe(HostState(())))
     always = (f"user {USER} and {HOME}", *KEPT[::2])
     return Removal(plan=planned, has_releases=has_releases, kept=(*always, *data))

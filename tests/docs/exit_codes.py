@@ -8,7 +8,7 @@ MEANINGS = {
     0: "done, or nothing to do",
     1: "failed; a destructive change that was refused is a failure, too",
     2: "usage or configuration: the command, its environment or the fleet file is wrong; nothing was changed",
-    3: "partly done: some hosts, tasks or changes failed",
+    3: "partly done: some hosts, tasks or changes failed, or a host was lost in the middle of its change",
     4: "changes pending (`provision broker --check`), or a check found problems",
     5: "no broker, or no host, could be reached",
     130: "interrupted with Ctrl-C",

@@ -8,6 +8,7 @@ import pytest
 from fleet.daemons.files import write_private
 from tests.ansible import BIN, Ansible, Played
 from tests.hosts.lab import Host, Lab
+from tests.hosts.logins import add_user
 from tests.hosts.site import BROKEN_PROBE, NEW, OLD, PROBE, Site, show
 
 SITE, ROLLING = "fleet.fleet.site", "fleet.fleet.rolling"
@@ -127,3 +128,23 @@ def test_rolling_stops_at_the_host_that_does_not_get_ready(
     assert (again.exit_code, again.changed) == (0, {"alpha": 0, "beta": 1}), again.output
     assert "no changes" in site.provision("--check").stderr
     assert '"reason": "ansible"' in site.run("audit", "beta", "--json").stdout
+
+
+def test_a_user_who_becomes_root_by_sudo_makes_what_root_makes(
+    site: Site, ansible: Ansible, lab: Lab, by_ansible: dict[str, list[str]]
+) -> None:
+    site.alpha.reset()
+    lab.boot("alpha")
+    add_user(site.alpha, "deploy", sudoers="deploy ALL=(ALL) NOPASSWD: ALL")
+    site.change('user = "root"', 'user = "deploy"')
+    try:
+        refused = play(ansible, site, SITE, "--limit", "alpha", "--extra-vars", "fleet_worker_become=false")
+        assert refused.failed == {"alpha": 1}, refused.output
+        played = play(ansible, site, SITE, "--limit", "alpha")
+    finally:
+        site.change('user = "deploy"', 'user = "root"')
+    assert (played.exit_code, played.changed) == (0, {"alpha": 1}), played.output
+    assert look(site.alpha) == by_ansible
+    (entry,) = json.loads(site.run("audit", "alpha", "--json", "--last", "1").stdout)[0]["entries"]
+    assert entry["login"] == "deploy"
+    assert "no changes" in site.provision("alpha", "--check").stderr

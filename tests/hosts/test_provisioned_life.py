@@ -16,7 +16,7 @@ from fleet.ops.restart import plan_restart
 from fleet.ops.witness import Witness
 from tests.hosts.lab import Host, Lab
 from tests.hosts.lab.system import await_that
-from tests.hosts.site import PROBE, Site, show
+from tests.hosts.site import PROBE, Site, await_rest, read_until, show, states, works
 
 FLEET_FILE = "/etc/fleet/fleet.toml"
 SOURCE = Path(__file__).parents[2]
@@ -24,27 +24,6 @@ SOURCE = Path(__file__).parents[2]
 
 def current(host: Host) -> str:
     return host.console("readlink", "/opt/fleet/current").strip().rpartition("/")[2]
-
-
-def states(host: Host) -> dict[str, str]:
-    return {slot: show(host, worker_unit("probe", slot)) for slot in SLOTS}
-
-
-def works(site: Site, *hosts: str) -> bool:
-    with site.client() as client:
-        sent = [client.send("probe.sleep", {"seconds": 0}, host=host) for host in hosts]
-        done = client.wait([task.id for task in sent], timeout_seconds=30)
-    return {outcome.outcome for outcome in done.values()} == {"succeeded"}
-
-
-def await_rest(*hosts: Host) -> None:
-    """Wait until no old instance is ending any more."""
-    for host in hosts:
-        await_that(
-            lambda host=host: "deactivating" not in states(host).values(),  # type: ignore[misc]
-            "the old instances should end",
-            timeout_seconds=60,
-        )
 
 
 #: files of fleet that say which version it writes
@@ -220,7 +199,7 @@ def test_a_step_to_the_next_versions_and_back_loses_nothing_of_what_is_sent_mean
 
 
 def test_broker_and_hosts_are_provisioned_together_and_the_broker_first(settled: Site) -> None:
-    settled.change('queues = ["probe"]', 'queues = ["probe", "more"]')
+    settled.change('queues = ["probe", ', 'queues = ["probe", "more", ')
     settled.change("[workers.probe]", '[queues.more]\ntasks = ["more.*"]\n[workers.probe]')
     told = settled.run("provision", "--check", "--json", code=4).stdout
     found = json.loads(told)
@@ -233,28 +212,117 @@ def test_broker_and_hosts_are_provisioned_together_and_the_broker_first(settled:
     settled.run("provision", "--check")
 
 
-def test_a_host_that_leaves_keeps_its_data_and_loses_its_access(settled: Site) -> None:
-    beta = settled.beta
-    told = settled.run("remove", "beta", "--check", code=4)
-    assert "[hosts.beta]" in told.stderr
-    found = json.loads(settled.run("remove", "beta", "--yes", "--json").stdout)
-    assert len(found["revoked"]) == 2
-    for gone in (
-        "/etc/fleet",
-        "/opt/fleet/releases",
-        "/opt/fleet/current",
-        "/usr/local/bin/fleet",
-        "/etc/systemd/system/fleet.target",
-    ):
-        assert not beta.console("sh", "-c", f"ls -d {gone} 2>/dev/null || true"), gone
+#: what fleet put on a host
+PUT_THERE = (
+    "/etc/fleet",
+    "/opt/fleet/releases",
+    "/opt/fleet/incoming",
+    "/opt/fleet/current",
+    "/usr/local/bin/fleet",
+    "/etc/systemd/system/fleet.target",
+    "/etc/systemd/system/fleet-worker@*",
+)
+
+
+def assert_left(host: Host) -> None:
+    """Assert that nothing of the fleet is on a host but its data."""
+    for gone in PUT_THERE:
+        assert not host.console("sh", "-c", f"ls -d {gone} 2>/dev/null || true"), gone
     # One that has just gone may still be known to systemd, as not found and dead.
     states_left = "--state=active,activating,deactivating,failed"
-    assert beta.console("systemctl", "list-units", states_left, "--plain", "--no-legend", "fleet*") == ""
-    assert "/var/lib/fleet" in beta.console("ls", "-d", "/var/lib/fleet")
+    assert host.console("systemctl", "list-units", states_left, "--plain", "--no-legend", "fleet*") == ""
+    assert "/var/lib/fleet" in host.console("ls", "-d", "/var/lib/fleet")
+
+
+def running(host: Host, tasks: int) -> bool:
+    return any(f"{tasks} running" in show(host, worker_unit("probe", slot), "StatusText") for slot in SLOTS)
+
+
+def test_a_host_that_leaves_at_once_keeps_its_data_and_loses_its_access_and_its_tasks_run_elsewhere(
+    settled: Site,
+) -> None:
+    alpha, beta = settled.alpha, settled.beta
+    told = settled.run("remove", "beta", "--check", code=4)
+    assert "[hosts.beta]" in told.stderr
+    with settled.client() as client:
+        # As many as both have room for, so that either has two.
+        sent = [client.send("anywhere.sleep", {"seconds": 15}).id for _ in range(4)]
+        await_that(lambda: running(alpha, 2) and running(beta, 2), "each should have two", timeout_seconds=20)
+        found = json.loads(settled.run("remove", "beta", "--now", "--yes", "--json").stdout)
+        done = client.wait(sent, timeout_seconds=90)
+    assert len(found["revoked"]) == 2
+    assert {(each.outcome, each.host) for each in done.values()} == {("succeeded", "alpha")}
+    assert done.keys() == set(sent)
+    assert_left(beta)
     assert "(remove)" in settled.run("audit", "beta", "--last", "1").stdout
     again = settled.run("remove", "beta", "--yes").stderr
     assert "nothing of the fleet is there" in again
     assert "its broker users are gone already" in again
+
+
+#: in the place of Python on a host: a program is killed once it has told of so many changes
+SHORT_LIVED = """\
+#!/usr/bin/python3
+import subprocess, sys
+with subprocess.Popen(["/usr/bin/python3", *sys.argv[1:]], stdout=subprocess.PIPE) as program:
+    for number, line in enumerate(program.stdout, start=1):
+        sys.stdout.buffer.write(line)
+        sys.stdout.flush()
+        if number == {lives}:
+            program.kill()
+sys.exit(program.returncode)
+"""
+#: in the place of `rm` on a host: its disk is slow, until its cable is pulled
+SLOW = """\
+#!/bin/sh
+touch /run/removing
+until [ "$(cat /sys/class/net/host0/carrier)" = 0 ]; do sleep 0.1; done
+exec /usr/bin/rm "$@"
+"""
+
+
+def test_a_removal_that_is_cut_off_wherever_it_is_goes_on_when_it_is_said_again(settled: Site) -> None:
+    beta, remove = settled.beta, ("remove", "beta", "--yes")
+
+    def releases_go() -> bool:
+        return "removing" in beta.console("ls", "/run")
+
+    settled.run("provision", "--yes")
+    with settled.client() as client:
+        sent = client.send("probe.sleep", {"seconds": 20}, host="beta")
+        await_that(lambda: running(beta, 1), "it should run", timeout_seconds=20)
+        with settled.running(*remove) as killed:
+            read_until(killed, "draining, 1 task left")
+        with settled.running(*remove) as cut_off:
+            read_until(cut_off, "draining, 1 task left")
+            beta.unplug()
+            told = cut_off.communicate(timeout=120)[1]
+        beta.plug()
+        assert cut_off.returncode == 3, told
+        assert "run `fleet remove beta` again" in told
+        (outcome,) = client.wait([sent.id], timeout_seconds=60).values()
+    assert (outcome.outcome, outcome.attempt) == ("succeeded", 1)
+    beta.put("/usr/local/bin/rm", SLOW, mode=0o755)
+    lives = 2
+    while not releases_go():
+        assert lives < 20
+        beta.put("/usr/local/bin/python3", SHORT_LIVED.format(lives=lives), mode=0o755)
+        with settled.running(*remove) as cut_off:
+            await_that(
+                lambda: cut_off.poll() is not None or releases_go(),
+                "it should be cut off",
+                timeout_seconds=60,
+            )
+            if releases_go():
+                beta.unplug()
+            told = cut_off.communicate(timeout=120)[1]
+        assert cut_off.returncode == 3, told
+        lives += 1
+    assert lives > 5
+    beta.plug()
+    beta.console("/usr/bin/rm", "/usr/local/bin/python3", "/usr/local/bin/rm")
+    assert "deleted from the broker" in settled.run(*remove).stderr
+    assert_left(beta)
 
 
 def test_a_lost_host_loses_its_access_without_being_reached(settled: Site) -> None:

@@ -1,65 +1,17 @@
 """The password of a whole fleet is rotated under load: nobody is refused, and no task is lost."""
 
 import json
-import secrets
 import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from fleet import Client
-from fleet.daemons.files import write_private
-from tests.hosts.by_hand import broker_tables
 from tests.hosts.fixtures import WORKERS, Clusters
 from tests.hosts.lab import Host, Lab
-from tests.hosts.lab.brokers import Cluster
-from tests.servers import clean_environ
+from tests.hosts.site import Site, make_site, read_until
 
-FLEET_TOML = """\
-[fleet]
-name = "lab"
-timezone = "UTC"
-
-{broker}
-[broker.users.{vhost}-observer]
-role = "observer"
-password = "file:{here}/observer.password"
-
-[ssh]
-user = "root"
-key = "{ssh}/id_ed25519"
-known_hosts = "{ssh}/known_hosts"
-connect_timeout = "5s"
-
-{hosts}
-[queues.probe]
-tasks = ["probe.*"]
-
-[workers.probe]
-queues = ["probe"]
-concurrency = 2
-stop_timeout = "1m"
-
-[tasks]
-imports = ["probe"]
-"""
-PROBE = """\
-import time
-
-from celery import shared_task
-
-
-@shared_task(name="probe.sleep")
-def sleep(seconds):
-    time.sleep(seconds)
-"""
 #: logs in with what the host has at the time, every 100 ms, and writes a line for each attempt
 ATTEMPTS = """\
 import sys, time
@@ -82,78 +34,29 @@ while True:
 UNIT, LOG = "attempts.service", "/run/attempts.log"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """The control machine's files, and three hosts that run what is sent."""
-
-    directory: Path
-    hosts: tuple[Host, ...]
-    cluster: Cluster
-    user: str
-
-    @property
-    def environ(self) -> dict[str, str]:
-        cache = {"XDG_CACHE_HOME": "/var/cache/fleet-lab/control"}
-        return clean_environ() | {"FLEET_FILE": str(self.directory / "fleet.toml")} | cache
-
-    @contextmanager
-    def running(self, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
-        """Run a command as an operator would, for as long as the block."""
-        argv = (sys.executable, "-m", "fleet.cli.main", *arguments)
-        with subprocess.Popen(
-            argv, env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as command:
-            try:
-                yield command
-            finally:
-                command.kill()
-
-    def run(self, *arguments: str, code: int = 0) -> str:
-        """Run a command to its end, and return what it told."""
-        with self.running(*arguments) as command:
-            out, err = command.communicate(timeout=240)
-            assert command.returncode == code, f"{out}\n{err}"
-        return out + err
-
-    def users(self) -> set[str]:
-        """Return which of the two users of the workers there are."""
-        rows = self.cluster.nodes[0].api("users") or []
-        return {row["name"] for row in rows} & {self.user, f"{self.user}+b"}
-
-    def attempts(self, host: Host) -> list[str]:
-        return host.console("cat", LOG).splitlines()
-
-
 @pytest.fixture(scope="module")
 def site(lab: Lab, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    cluster, directory = clusters.single("3.10"), tmp_path_factory.mktemp("control")
+    """Three hosts that share a user and run what is sent."""
     hosts = tuple(lab[name] for name in WORKERS)
     for host in hosts:
         if not host.is_fresh:
             host.reset()
     lab.boot(*WORKERS)
-    vhost = f"rotate-{secrets.token_hex(3)}"
-    passwords = {name: secrets.token_urlsafe(16) for name in ("celery", "observer")}
-    passwords["admin"] = cluster.nodes[0].admin_password.reveal()
-    for name, text in passwords.items():
-        write_private(directory / f"{name}.password", text + "\n")
-    (directory / "ca.pem").write_bytes(cluster.authority.cert.read_bytes())
-    (directory / "probe.py").write_text(PROBE)
-    (directory / "fleet.toml").write_text(
-        FLEET_TOML.format(
-            broker=broker_tables(cluster, vhost=vhost, user=vhost, etc=str(directory)),
-            vhost=vhost,
-            here=directory,
-            ssh=hosts[0].ssh_config.parent,
-            hosts="".join(f'[hosts.{host.name}]\naddress = "{host.address}"\n' for host in hosts),
-        )
-    )
-    made = Site(directory=directory, hosts=hosts, cluster=cluster, user=vhost)
-    made.run("provision", "broker", "--yes")
-    made.run("provision", "hosts", "--yes")
+    made = make_site(tmp_path_factory.mktemp("control"), clusters.single("3.10"), *hosts, one_user=True)
+    made.provision("--yes")
     yield made
     for host in hosts:
         host.power_off()
+
+
+def users(site: Site) -> set[str]:
+    """Return which of the two users of the workers there are."""
+    rows = site.cluster.nodes[0].api("users") or []
+    return {row["name"] for row in rows} & {site.user, f"{site.user}+b"}
+
+
+def attempts(host: Host) -> list[str]:
+    return host.console("cat", LOG).splitlines()
 
 
 @dataclass
@@ -182,21 +85,9 @@ class Load:
     def _run(self) -> None:
         while not self._over.is_set():
             self._restart.clear()
-            with Client(self.site.directory / "fleet.toml", {}) as client:
+            with self.site.client() as client:
                 while not (self._over.wait(0.1) or self._restart.is_set()):
-                    self.sent.append(client.send("probe.sleep", {"seconds": 0.3}).id)
-
-
-def read_until(running: "subprocess.Popen[str]", wanted: str) -> str:
-    """Read what the command tells until a line has ``wanted``."""
-    lines, began = [], time.monotonic()
-    assert running.stderr is not None
-    for line in running.stderr:
-        print(f"{time.monotonic() - began:6.1f} s  {line}", end="")
-        lines.append(line)
-        if wanted in line:
-            return "".join(lines)
-    raise AssertionError(f"`{wanted}` was not told: {''.join(lines)}")
+                    self.sent.append(client.send("anywhere.sleep", {"seconds": 0.3}).id)
 
 
 @pytest.mark.timeout(600)
@@ -214,21 +105,21 @@ def test_a_rotation_over_three_hosts_under_load_that_is_killed_half_way_refuses_
             read_until(killed, "now beta")
             killed.send_signal(signal.SIGKILL)
             killed.wait(timeout=10)
-        assert site.users() == {site.user, f"{site.user}+b"}
+        assert users(site) == {site.user, f"{site.user}+b"}
         with site.running(*rotate) as resumed:
             told = read_until(resumed, "fleet client")
             assert f"still connected as {site.user}: fleet client" in told
             load.restart()
             read_until(resumed, "rotated: ")
             assert resumed.wait(timeout=20) == 0
-    assert site.users() == {f"{site.user}+b"}
+    assert users(site) == {f"{site.user}+b"}
     for host in site.hosts:
         host.console("systemctl", "stop", UNIT)
-        attempts = site.attempts(host)
-        assert [line for line in attempts if not line.startswith("as ")] == []
-        assert {*attempts} == {f"as {site.user}", f"as {site.user}+b"}
-        assert len(attempts) > 50
-    with Client(site.directory / "fleet.toml", {}) as client:
+        lines = attempts(host)
+        assert [line for line in lines if not line.startswith("as ")] == []
+        assert {*lines} == {f"as {site.user}", f"as {site.user}+b"}
+        assert len(lines) > 50
+    with site.client() as client:
         done = client.wait(load.sent, timeout_seconds=60)
     assert len(load.sent) > 50
     assert {outcome.outcome for outcome in done.values()} == {"succeeded"}
@@ -237,11 +128,11 @@ def test_a_rotation_over_three_hosts_under_load_that_is_killed_half_way_refuses_
 
 
 def test_afterwards_there_is_nothing_to_provision_and_no_password_was_told(site: Site) -> None:
-    assert "no changes" in site.run("provision", "broker", "--prune", "--check")
-    assert "no changes" in site.run("provision", "hosts", "--check")
+    assert "no changes" in site.run("provision", "broker", "--prune", "--check").stderr
+    assert "no changes" in site.provision("--check").stderr
     kept = (site.directory / "celery.password").read_text().strip()
-    found = json.loads(site.run("hosts", "list", "--json"))
+    found = json.loads(site.run("hosts", "list", "--json").stdout)
     assert [each["host"] for each in found] == list(WORKERS)
-    audit = site.run("audit", "--json")
+    audit = site.run("audit", "--json").stdout
     assert "rotate password" in audit
     assert kept.removeprefix("fleet-slot-b:") not in audit

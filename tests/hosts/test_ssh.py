@@ -19,6 +19,7 @@ from provisioning.hosts.ssh import SshDoor, SshRunner, SshSettings
 from tests.hosts.fixtures import CleanHosts
 from tests.hosts.lab import Host, Lab
 from tests.hosts.lab.system import await_that
+from tests.hosts.logins import add_user
 
 MIB = 1024**2
 #: in tests a lost connection is noticed sooner
@@ -96,20 +97,6 @@ def lab_host(lab: Lab, clean_hosts: CleanHosts) -> Callable[[str], Host]:
         return host
 
     return booted
-
-
-def add_user(host: Host, name: str, *, sudoers: str = "", password: str = "") -> None:
-    """Make a user who is let in with the lab's key, and who may become root as ``sudoers`` says."""
-    host.run(
-        "sh",
-        "-c",
-        f"id {name} 2>/dev/null || useradd --create-home --shell /bin/bash {name};"
-        f"install -d -o {name} /home/{name}/.ssh;"
-        f"install -o {name} -m 600 /root/.ssh/authorized_keys /home/{name}/.ssh/",
-    )
-    if password:
-        host.run("chpasswd", stdin=f"{name}:{password}\n".encode())
-    host.put(f"/etc/sudoers.d/{name}", f"{sudoers}\n" if sudoers else "", mode=0o440)
 
 
 def public_key(host: Host, kind: str = "ed25519") -> str:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.accounts import MARK, Slotted, account, accounts_wanted, declared_name, other
+from fleet.errors import PartlyDone
 from fleet.ops.rotate.run import Patience, Rotated, Still, rotate
 from fleet.rotation import Standing, Step, next_step
 from fleet.secrets import Secret
@@ -37,6 +38,7 @@ class World:
     lives: int | None = None
     number: int = 0
     now: float = 0.0
+    is_refused_somewhere: bool = False
 
     @classmethod
     def at_rest(cls, slot: str) -> "World":
@@ -80,6 +82,13 @@ class World:
         self.changed()
         self.rights.add(self.left_over)
         self.changed()
+
+    def prove(self, names: Sequence[str]) -> None:
+        assert self.prepared is not None
+        assert self.broker[self.left_over] == self.prepared.secret.reveal()
+        assert self.left_over in self.rights
+        if self.is_refused_somewhere:
+            raise PartlyDone("a node has not heard of the user")
 
     def switch(self, names: Sequence[str]) -> None:
         assert self.prepared is not None
@@ -165,6 +174,19 @@ def test_without_an_interruption_each_password_is_rotated_once() -> None:
     world = World.at_rest("a")
     assert world.run().done == ("celery",)
     assert (world.number, set(world.broker)) == (1, {"celery+b"})
+
+
+def test_a_login_that_a_node_refuses_is_given_to_nobody_until_it_works() -> None:
+    world = World.at_rest("a")
+    first, world.is_refused_somewhere = world.kept, True
+    for _ in range(2):
+        with pytest.raises(PartlyDone):
+            world.run()
+        assert {world.kept, *world.hosts.values()} == {first}
+        assert set(world.broker) == {"celery", "celery+b"}
+    world.is_refused_somewhere = False
+    assert world.run().done == ("celery",)
+    assert (world.number, set(world.hosts.values())) == (1, {world.kept})
 
 
 def test_who_is_still_connected_is_told_and_nothing_is_deleted() -> None:

@@ -64,6 +64,9 @@ class Site(Protocol):
     def create(self, names: Sequence[str]) -> None:
         """Make the users that the new passwords belong to."""
 
+    def prove(self, names: Sequence[str]) -> None:
+        """Return when the broker lets the new users in, on each of its nodes; raise where it does not."""
+
     def switch(self, names: Sequence[str]) -> None:
         """Let each new password take the place of the present one."""
 
@@ -102,6 +105,8 @@ def rotate(site: Site, *, patience: Patience, keep: bool = False) -> Rotated:
             case Step.CREATE:
                 site.create(names)
             case Step.SWITCH:
+                # What is switched is used at once, here and soon on every host.
+                site.prove(names)
                 site.switch(names)
             case Step.FINISH:
                 return _finish(site, names, patience=patience, keep=keep, not_begun=not_begun)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from fleet.accounts import account, other
 from fleet.errors import FleetError, UsageError
 from fleet.hosts.batches import BatchSize, batches
+from fleet.login import Login
 from fleet.model import Fleet, Host
 from fleet.ops.broker_users import kept_passwords, our_users, users_wanted
 from fleet.ops.host_plans import HostChange
@@ -14,6 +15,7 @@ from fleet.ops.provision_hosts import Releases, plan_hosts
 from fleet.ops.rollout import is_good, roll_out
 from fleet.ops.rotate import keeping
 from fleet.ops.rotate.passwords import KeptPassword
+from fleet.ops.rotate.proof import prove
 from fleet.ops.rotate.run import Still
 from fleet.ops.witness import Witness
 from fleet.rotation import Standing
@@ -52,6 +54,9 @@ class FleetSite:
     passwords: tuple[KeptPassword, ...]
     #: None: something else gives the hosts their passwords
     hosts: HostsWay | None
+    #: whether the nodes of the broker are asked if they let new users in
+    proves: bool = True
+    tell: Callable[[str], None] = lambda _: None
 
     def look(self) -> Mapping[str, Standing]:
         """Return how far each password has come.
@@ -86,6 +91,19 @@ class FleetSite:
                 raise report.error
             if not report.converged:
                 raise FleetError(f"the second user of {each.name} is not as desired; run it again")
+
+    def prove(self, names: Sequence[str]) -> None:
+        """Log in as each new user at each node of the fleet file. Raises what ``proof.prove`` does."""
+        if not self.proves:
+            return
+        logins = [
+            Login(user=account(user, new.slot), password=new.secret)
+            for each in self._chosen(names)
+            if (new := keeping.prepared(each, self.environ)) is not None
+            for user in each.users
+        ]
+        for silent in prove(self.fleet.broker, logins):
+            self.tell(f"not asked whether it lets the new users in: {silent}")
 
     def switch(self, names: Sequence[str]) -> None:
         """Let each new password take the place of the present one, where it is kept."""

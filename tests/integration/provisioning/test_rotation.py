@@ -18,6 +18,8 @@ from fleet import fleetfile
 from fleet.accounts import MARK, Slotted
 from fleet.connection import Target, connect
 from fleet.daemons.files import write_private
+from fleet.daemons.process import free_ports
+from fleet.daemons.rabbitmq import RabbitNode
 from fleet.errors import FleetError
 from fleet.login import Login, host_login, login_of
 from fleet.secrets import Secret
@@ -95,7 +97,11 @@ class Place:
 
 @pytest.fixture
 def named(each_broker: BrokerNode, tmp_path: Path) -> Iterator[BrokerVhost]:
-    made = BrokerVhost.name_only(each_broker, tmp_path)
+    yield from named_on(each_broker, tmp_path)
+
+
+def named_on(node: BrokerNode, directory: Path) -> Iterator[BrokerVhost]:
+    made = BrokerVhost.name_only(node, directory)
     try:
         yield made
     finally:
@@ -104,6 +110,10 @@ def named(each_broker: BrokerNode, tmp_path: Path) -> Iterator[BrokerVhost]:
 
 @pytest.fixture
 def place(named: BrokerVhost, run_fleet: RunFleet) -> Place:
+    return provisioned(named, run_fleet)
+
+
+def provisioned(named: BrokerVhost, run_fleet: RunFleet) -> Place:
     body = SHOP.format(name=named.name) + hosts_and_workers("alpha", "beta")
     file = named.write_fleet_toml(body)
     made = Place(vhost=named, file=file, run_fleet=run_fleet, environ={"SHOP": "first-password"})
@@ -203,6 +213,60 @@ def test_an_application_is_waited_for_and_then_the_old_user_goes(place: Place) -
     assert "no changes" in place.run("provision", "broker", "--prune", "--check").stderr
     with pytest.raises(FleetError, match="refused"), place.connected(old):
         pass
+
+
+@pytest.fixture
+def on_one_release(rabbit: RabbitNode, tmp_path: Path, run_fleet: RunFleet) -> Iterator[Place]:
+    for named in named_on(rabbit, tmp_path):
+        yield provisioned(named, run_fleet)
+
+
+@pytest.fixture
+def with_two_nodes(on_one_release: Place, tmp_path: Path) -> Iterator[tuple[Place, RabbitNode]]:
+    """A fleet whose second node hears of nothing that the first one is told, as one that is cut off."""
+    place, url = on_one_release, on_one_release.vhost.node.url
+    with RabbitNode.start(tmp_path / "apart") as apart:
+        apart.ctl("add_vhost", place.vhost.name)
+        both = f'nodes = ["{url}", "{apart.url}"]'
+        place.file.write_text(place.file.read_text().replace(f'url = "{url}"', both, 1))
+        yield place, apart
+
+
+def test_a_login_is_switched_to_when_every_node_that_answers_takes_it(
+    with_two_nodes: tuple[Place, RabbitNode],
+) -> None:
+    place, apart = with_two_nodes
+    first, new = place.kept, f"{place.user}+b"
+    refused = place.run(*rotate(place.user), code=3).stderr
+    assert f"{apart.url.removeprefix('amqp://')} refused vhost" in refused
+    assert f"as user `{new}`" in refused
+    assert "run it again" in refused
+    assert place.kept == first
+    with place.start(*rotate(place.user)) as again:
+        # The node hears of the user while the command waits.
+        prepared = Secret(place.vhost.password_file.with_suffix(".password.next").read_text().strip())
+        apart.ctl("add_user", new, Slotted.read(prepared).secret.reveal())
+        apart.ctl("set_permissions", "-p", place.vhost.name, new, ".*", ".*", ".*")
+        err = again.communicate(timeout=60)[1]
+    assert again.returncode == 0, err
+    assert place.users() & {place.user, new} == {new}
+    apart.kill()
+    told = place.run(*rotate(place.user)).stderr
+    assert f"not asked whether it lets the new users in: {apart.url.removeprefix('amqp://')}: " in told
+    assert place.users() & {place.user, new} == {place.user}
+
+
+def test_where_no_node_answers_from_here_nothing_is_switched_unless_that_is_said(
+    on_one_release: Place,
+) -> None:
+    place, first = on_one_release, on_one_release.kept
+    (port,) = free_ports(1)
+    url = f'url = "{place.vhost.node.url}"'
+    place.file.write_text(place.file.read_text().replace(url, f'url = "amqp://127.0.0.1:{port}"', 1))
+    assert "`--unproved`" in place.run(*rotate(place.user), code=5).stderr
+    assert place.kept == first
+    place.run(*rotate(place.user, "--unproved"))
+    assert place.kept != first
 
 
 def test_the_next_rotation_leads_back_to_the_first_name(place: Place) -> None:

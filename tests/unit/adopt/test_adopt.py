@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from fleet.accounts import account
 from fleet.adopt.adopt import Adoption, Wish, adopt
 from fleet.adopt.draft import Draft
 from fleet.adopt.file import write_secrets
@@ -340,3 +341,29 @@ def test_what_is_no_hash_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_hash(text, user="u")
     assert not text or text not in caught.value.message
+
+
+def with_second_user(state: State, name: str) -> State:
+    """Return ``state`` in the middle of a rotation of this user's password."""
+    (user,) = (user for user in state.users if user.name == name)
+    second = replace(user, name=account(name, "b"), password=Password("the next").hashed(salt=SALT))
+    rights = (replace(row, user=second.name) for row in state.permissions if row.user == name)
+    return replace(state, users=(*state.users, second), permissions=(*state.permissions, *rights))
+
+
+@pytest.mark.parametrize("name", ["celery", "shop"])
+def test_a_rotation_that_is_under_way_is_to_be_finished_before_a_broker_is_adopted(name: str) -> None:
+    with pytest.raises(UsageError, match="a rotation of passwords is under way") as caught:
+        adopted(with_second_user(provisioned(FILE, VERSIONS[0]), name), **MANAGED)
+    assert caught.value.hint is not None
+    assert f"`fleet rotate password --user {name}`" in caught.value.hint
+
+
+def test_a_user_whose_password_was_rotated_is_told_and_how_to_write_it_by_hand() -> None:
+    rotated = with_second_user(provisioned(FILE, VERSIONS[0]), "celery")
+    rotated = replace(rotated, users=tuple(user for user in rotated.users if user.name != "celery"))
+    with pytest.raises(UsageError, match=r"`celery\+b` in vhost `celery` is user `celery`") as caught:
+        adopted(rotated, **MANAGED)
+    assert caught.value.hint is not None
+    assert "`fleet rotate password --user celery`" in caught.value.hint
+    assert "`fleet-slot-b:` in front" in caught.value.hint
