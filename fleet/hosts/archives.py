@@ -64,6 +64,9 @@ def drop_old(target: Target, *, cache: Path, keep: int = KEEP) -> frozenset[str]
 
     Returns the parts that the others are made of.
     """
+    for half in place(target, cache).rglob(".part-*"):
+        # Of a run that was killed: who writes is alone.
+        half.unlink(missing_ok=True)
     archives = sorted(place(target, cache).glob("*.tar.gz"), key=_last_use, reverse=True)
     stay = [*archives[:keep], *(archive for archive in archives[keep:] if not drop(archive))]
     for archive in archives:

@@ -5,11 +5,14 @@ pip installs, for another Python and machine, too. Modules are compiled here whe
 """
 
 import hashlib
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -118,8 +121,8 @@ def _install(wheels: Mapping[str, bytes], target: Target) -> dict[str, Part]:
             _compile(tree)
         infos = {canonicalize_name(path.name.split("-")[0]): path for path in tree.glob("*.dist-info")}
         return {
-            name: _part(tree, infos[parse_wheel_filename(name)[0]], site_packages(target.python))
-            for name in wheels
+            name: _part(tree, infos[parse_wheel_filename(name)[0]], content, site_packages(target.python))
+            for name, content in wheels.items()
         }
 
 
@@ -142,12 +145,15 @@ def _compile(tree: Path) -> None:
     for path in tree.rglob("*.py"):
         os.utime(path, (MOMENT, MOMENT))
     argv = (sys.executable, "-I", "-m", "compileall", "-q", "-j0", "-s", str(tree), str(tree))
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise FleetError(f"modules were not compiled within {INSTALL_SECONDS} s") from error
     if done.returncode:
         raise FleetError(f"a module cannot be compiled: {done.stdout.strip()[-500:]}")
 
 
-def _part(tree: Path, info: Path, site: str) -> Part:
+def _part(tree: Path, info: Path, wheel: bytes, site: str) -> Part:
     record = (info / "RECORD").read_text(encoding="utf-8")
     scripts: dict[str, bytes] = {}
     members = []
@@ -155,7 +161,7 @@ def _part(tree: Path, info: Path, site: str) -> Part:
         file = tree / path
         if file == info / "RECORD":
             continue
-        member = _member(file, at)
+        member = _member(file, at) if file.is_file() else _left_out(wheel, at)
         script = unbound(member.content, sys.executable) if at.startswith("bin/") else None
         if script is not None:
             scripts[at] = script
@@ -165,10 +171,17 @@ def _part(tree: Path, info: Path, site: str) -> Part:
 
 
 def _member(file: Path, at: str) -> Member:
-    # Where one wheel has a file that another needs as a directory, pip leaves it out and says nothing.
-    if not file.is_file():
-        raise FleetError(f"pip has not installed `{at}`", hint="two wheels are in each other's way")
     return Member(path=at, content=file.read_bytes(), executable=os.access(file, os.X_OK))
+
+
+def _left_out(wheel: bytes, at: str) -> Member:
+    """Return a file that pip has recorded and not put anywhere, which it does with data below `lib`."""
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        for entry in archive.infolist():
+            if re.fullmatch(rf"[^/]+\.data/data/{re.escape(at)}", entry.filename):
+                is_executable = bool(entry.external_attr >> 16 & 0o111)
+                return Member(path=at, content=archive.read(entry), executable=is_executable)
+    raise FleetError(f"pip has not installed `{at}`", hint="two wheels are in each other's way")
 
 
 def _compiled(file: Path, at: str) -> Iterator[Member]:

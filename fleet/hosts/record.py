@@ -9,14 +9,15 @@ import base64
 import csv
 import hashlib
 import io
+import posixpath
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 
 from fleet.errors import FleetError
 
 #: stands in a script until the release has a name
 _NOWHERE = b"#!python of the release\n"
-_TARGET_UP, _HOME_UP = "../../", "../../../"
+#: where a home directory has its modules, and how a release's directory is reached from its own
+_MODULES, _UP = "lib/python/", "../../../"
 
 
 def site_packages(python: tuple[int, int]) -> str:
@@ -29,14 +30,14 @@ def paths_in(record: str) -> tuple[str, ...]:
 
     Raises FleetError for one that leads out of it.
     """
-    return tuple(_inside(row[0].removeprefix(_TARGET_UP)) for row in _rows(record))
+    return tuple(_from_home(row[0]).removeprefix(_MODULES) for row in _rows(record))
 
 
 def paths_at_home(record: str, *, site: str) -> tuple[str, ...]:
     """Return where the paths of a RECORD lie below the directory of a release, in the same order."""
+    found = (_from_home(row[0]) for row in _rows(record))
     return tuple(
-        path if row[0].startswith(_TARGET_UP) else f"{site}/{path}"
-        for row, path in zip(_rows(record), paths_in(record), strict=True)
+        f"{site}/{path.removeprefix(_MODULES)}" if path.startswith(_MODULES) else path for path in found
     )
 
 
@@ -44,15 +45,15 @@ def at_home(record: str, scripts: Mapping[str, bytes]) -> str:
     """Return a RECORD as it stands in a release, where ``scripts`` (path there → content) are other ones."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    for path, *rest in _rows(record):
-        outside = path.removeprefix(_TARGET_UP)
-        if outside == path:
-            writer.writerow((path, *rest))
-        elif outside in scripts:
-            content = scripts[outside]
-            writer.writerow((_HOME_UP + outside, _digest(content), len(content)))
+    for written, *rest in _rows(record):
+        path = _from_home(written)
+        if path.startswith(_MODULES):
+            writer.writerow((written, *rest))
+        elif path in scripts:
+            content = scripts[path]
+            writer.writerow((_UP + path, _digest(content), len(content)))
         else:
-            writer.writerow((_HOME_UP + outside, *rest))
+            writer.writerow((_UP + path, *rest))
     return out.getvalue()
 
 
@@ -80,10 +81,12 @@ def _rows(record: str) -> list[list[str]]:
     return [row for row in csv.reader(io.StringIO(record, newline="")) if row]
 
 
-def _inside(path: str) -> str:
-    if path.startswith("/") or ".." in PurePosixPath(path).parts:
+def _from_home(path: str) -> str:
+    """Return a path of a RECORD as it is from the home directory that pip writes for."""
+    found = posixpath.normpath(posixpath.join(_MODULES, path))
+    if found.startswith(("/", "../")):
         raise FleetError(f"a wheel has a file `{path}`, which would lie outside the release")
-    return path
+    return found
 
 
 def _digest(content: bytes) -> str:

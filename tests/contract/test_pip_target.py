@@ -23,6 +23,7 @@ ODD = Wheel(
         "odd-1.data/scripts/odd-script": b"#!python\nprint('script')\n",
         "odd-1.data/scripts/odd-shell": b"#!/bin/sh\necho shell\n",
         "odd-1.data/data/share/odd/data.txt": b"data",
+        "odd-1.data/data/lib/odd.so": b"library",
         "odd-1.data/headers/odd.h": b"",
     },
     entry_points="[console_scripts]\nodd-main = odd:main\n",
@@ -53,25 +54,26 @@ def recorded(target: Path) -> set[str]:
     [(), pip_options(Target(python=(3, 99), machine="aarch64"))],
     ids=["this Python", "another Python and machine"],
 )
-def test_every_file_is_recorded_and_nothing_is_compiled_or_anywhere_else(
+def test_every_file_is_recorded_nothing_is_compiled_and_data_below_lib_is_left_out(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     target = install(tmp_path, *options)
     there = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
-    assert recorded(target) == there
+    assert recorded(target) == there | {"lib/odd.so"}
     modules = {"odd/__init__.py", "odd/pure.py", "odd/plat.py"}
     assert {*modules, *SCRIPTS, "bin/odd-shell", "share/odd/data.txt"} < there
     assert any(path.endswith("/odd.h") for path in there)
     assert not any(path.endswith(".pyc") for path in there)
 
 
-def test_what_lies_beside_the_modules_is_recorded_two_levels_up(tmp_path: Path) -> None:
+def test_what_lies_beside_the_modules_is_recorded_as_from_lib_python(tmp_path: Path) -> None:
     target = install(tmp_path)
     lines = (target / "odd-1.dist-info" / "RECORD").read_text().splitlines()
     assert {line.split(",")[0] for line in lines if line.startswith("..")} == {
         *(f"../../{path}" for path in SCRIPTS),
         "../../bin/odd-shell",
         "../../share/odd/data.txt",
+        "../odd.so",
         *(f"../../{path}" for path in recorded(target) if path.endswith(".h")),
     }
 

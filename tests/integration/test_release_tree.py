@@ -24,6 +24,7 @@ SHOP = Wheel(
         "shop/__init__.py": b"import sys\ndef main():\n    print(main.__code__.co_filename, sys.prefix)\n",
         "shop-1.4.data/scripts/shop-shell": b"#!/bin/sh\necho shell\n",
         "shop-1.4.data/data/share/shop/words.txt": b"words",
+        "shop-1.4.data/data/lib/shop.so": b"library",
     },
     entry_points="[console_scripts]\nshop = shop:main\n",
 )
@@ -63,6 +64,7 @@ def test_scripts_run_and_code_knows_the_file_that_it_lies_in(home: Path) -> None
     assert said(home / "bin/shop") == f"{site}/shop/__init__.py {home}\n"
     assert said("sh", home / "bin/shop-shell") == "shell\n"
     assert (home / "share/shop/words.txt").read_text() == "words"
+    assert (home / "lib/shop.so").read_text() == "library"
 
 
 def test_modules_come_compiled_until_somebody_edits_them(home: Path) -> None:
@@ -86,7 +88,7 @@ def test_what_is_installed_can_be_listed_with_all_its_files(home: Path) -> None:
     (shop,) = importlib.metadata.distributions(name="shop", path=[str(site)])
     assert shop.version == "1.4"
     files = {path.name: path for path in shop.files or ()}
-    assert {"shop", "shop-shell", "words.txt"} < files.keys()
+    assert {"shop", "shop-shell", "words.txt", "shop.so"} < files.keys()
     assert all(Path(str(path.locate())).exists() for path in files.values())
     listed = said(sys.executable, "-m", "pip", "list", f"--path={site}", "--disable-pip-version-check")
     assert {line.split()[0] for line in listed.splitlines()[2:]} == {"fleet", "shop"}
