@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,12 +40,18 @@ def locked_wheels(target: Target, cache: Path, *, extras: Iterable[str]) -> dict
     if not place.is_dir():
         _download(requirements, target, place)
     found = {path.name: path.read_bytes() for path in sorted(place.glob("*.whl"))}
-    allowed = pins(requirements)
-    for name, content in found.items():
-        package = str(parse_wheel_filename(name)[0])
-        if hashlib.sha256(content).hexdigest() not in allowed.get(package, ()):
-            raise FleetError(f"`{place / name}` is not what is locked", hint=f"remove `{place}`")
+    verify(found, pins(requirements), place)
     return found
+
+
+def verify(found: Mapping[str, bytes], allowed: Mapping[str, frozenset[str]], place: Path) -> None:
+    """Raise FleetError unless ``found`` (file name → content) is what ``allowed`` says, and all of it."""
+    packages = {name: str(parse_wheel_filename(name)[0]) for name in found}
+    for name, content in found.items():
+        if hashlib.sha256(content).hexdigest() not in allowed.get(packages[name], ()):
+            raise FleetError(f"`{place / name}` is not what is locked", hint=f"remove `{place}`")
+    if missing := allowed.keys() - set(packages.values()):
+        raise FleetError(f"`{place}` lacks {', '.join(sorted(missing))}", hint=f"remove `{place}`")
 
 
 def _download(requirements: str, target: Target, place: Path) -> None:
