@@ -5,6 +5,7 @@ pip installs, for another Python and machine, too. Modules are compiled here whe
 """
 
 import hashlib
+import importlib.metadata
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from fleet.errors import FleetError
@@ -31,7 +33,10 @@ INSTALL_SECONDS = 300
 #: of how a part is made; another number, and none that was made before is taken
 FORMAT = 1
 _DIGEST_LENGTH = 32
-_STRICT = ("--isolated", "--no-index", "--no-deps", "--only-binary=:all:", "--require-hashes")
+_OFFLINE = ("--isolated", "--no-index", "--no-deps", "--ignore-requires-python")
+_STRICT = (*_OFFLINE, "--only-binary=:all:", "--require-hashes")
+#: of a host's Python only two numbers are asked
+_SOME_PATCH = 99
 _CODE = "latin-1"
 
 
@@ -120,6 +125,7 @@ def _install(wheels: Mapping[str, bytes], target: Target) -> dict[str, Part]:
         if is_compiled_here(target):
             _compile(tree)
         infos = {canonicalize_name(path.name.split("-")[0]): path for path in tree.glob("*.dist-info")}
+        _check_python(infos.values(), target)
         return {
             name: _part(tree, infos[parse_wheel_filename(name)[0]], content, site_packages(target.python))
             for name, content in wheels.items()
@@ -135,6 +141,18 @@ def _run_pip(wheels: Mapping[str, bytes], target: Target, work: Path, tree: Path
     done = run_pip("install", *_STRICT, *pip_options(target), *where, timeout_seconds=INSTALL_SECONDS)
     if done.returncode:
         raise FleetError(f"pip cannot install the release for {target.exact}: {done.stderr.strip()[-500:]}")
+
+
+def _check_python(infos: Iterable[Path], target: Target) -> None:
+    """Raise FleetError for a package that wants another Python than that of ``target``.
+
+    pip would ask that of the Python that it runs with.
+    """
+    version = ".".join(map(str, (*target.python, _SOME_PATCH)))
+    for info in infos:
+        wanted = importlib.metadata.Distribution.at(info).metadata["Requires-Python"]
+        if wanted and not SpecifierSet(wanted).contains(version):
+            raise FleetError(f"{info.stem} is for Python {wanted}, which {target.exact} has not")
 
 
 def _compile(tree: Path) -> None:

@@ -128,6 +128,16 @@ def test_a_wheel_of_another_machine_is_refused_where_the_release_is_built(tmp_pa
         make_parts({name: pack(SHOP)}, here(), cache=tmp_path)
 
 
+def test_a_package_for_the_python_of_the_host_is_taken_and_one_for_another_refused(tmp_path: Path) -> None:
+    major, minor = here().python
+    newer = replace(here(), python=(major, minor + 1))
+    metadata = "Metadata-Version: 2.1\nName: shop\nVersion: 1.4\nRequires-Python: "
+    fits = replace(SHOP, metadata=f"{metadata}>={major}.{minor + 1}.2\n")
+    assert make_parts({fits.file_name: pack(fits)}, newer, cache=tmp_path)
+    with pytest.raises(FleetError, match=r"shop-1\.4 is for Python >="):
+        make_parts({fits.file_name: pack(fits)}, here(), cache=tmp_path)
+
+
 def test_a_module_that_is_no_python_is_told_by_its_name(tmp_path: Path) -> None:
     broken = replace(SHOP, files={"shop/bad.py": b"def (:\n"})
     with pytest.raises(FleetError, match=r"shop/bad\.py"):

@@ -53,7 +53,10 @@ def test_of_the_lock_comes_what_is_needed_where_it_applies() -> None:
     assert list(pins(old)) == ["amqp"]
     assert pins(old)["amqp"] == {"a" * 64, "b" * 64}
     newer = marker_environment(replace(BOOKWORM, python=(3, 13)))
-    assert list(pins(locked_part(LOCK, wanted, newer))) == ["amqp", "new-thing"]
+    both = locked_part(LOCK, wanted, newer)
+    assert list(pins(both)) == ["amqp", "new-thing"]
+    # pip would ask the Python that it runs with.
+    assert both.splitlines()[3:] == ["new-thing==2.0 \\", f"    --hash=sha256:{'c' * 64}"]
 
 
 def test_what_is_needed_is_followed_through_extras_and_in_circles() -> None:
