@@ -1,12 +1,11 @@
 """Was this very release built before? Told by what its files look like, without reading them.
 
-A release takes a third of a second to build, and every look at a host needs one. A file that was written
-since has another moment of change, which no program can set; a package that was installed since has changed
-the directory that it lies in.
+Even where all its parts are there a release takes a while to build, and every look at a host needs one. A
+file that was written since has another moment of change, which no program can set; a package that was
+installed since has changed the directory that it lies in.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import sys
@@ -16,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import fleet
+from fleet.hosts.archives import find, place
+from fleet.hosts.cache import write_whole
 from fleet.hosts.install import Release
 from fleet.hosts.target import Target
 from fleet.model import Fleet
@@ -36,47 +37,48 @@ def stamp(
 def recall(stamped: str, target: Target, *, cache: Path) -> Release | None:
     """Return what was built with this stamp; None where that is not known, or its archive is gone."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(_place(cache, stamped).read_text(encoding="utf-8"))
-        archive = cache / "releases" / f"{known['name']}.tar"
-        if archive.stat().st_size == known["size"]:
-            return Release(name=known["name"], digest=known["digest"], archive=archive, target=target)
+        known = json.loads(_note(target, cache, stamped).read_text(encoding="utf-8"))
+        return find(known["name"], target, cache=cache)
     return None
 
 
 def remember(stamped: str, release: Release, *, cache: Path) -> None:
     """Note what was built with this stamp."""
-    size = release.archive.stat().st_size
-    place = _place(cache, stamped)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    # Half of a note reads as none.
-    place.write_text(json.dumps({"name": release.name, "digest": release.digest, "size": size}))
+    write_whole(_note(release.target, cache, stamped), json.dumps({"name": release.name}).encode())
 
 
-def _place(cache: Path, stamped: str) -> Path:
-    return cache / "releases" / "built" / f"{stamped}.json"
+def forget(target: Target, *, cache: Path) -> None:
+    """Drop the notes on archives of ``target`` that are gone."""
+    there = {path.name.removesuffix(".tar.gz") for path in place(target, cache).glob("*.tar.gz")}
+    for note in (place(target, cache) / "built").glob("*.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            if json.loads(note.read_text(encoding="utf-8"))["name"] not in there:
+                note.unlink()
+
+
+def _note(target: Target, cache: Path, stamped: str) -> Path:
+    return place(target, cache) / "built" / f"{stamped}.json"
 
 
 def _inputs(declared: Fleet, target: Target, cache: Path, wheels: Sequence[Path]) -> Iterator[Path]:
     ours = Path(fleet.__file__).parents[1]
     for package in _PACKAGES:
         yield from _below(ours / package)
-    pip = Path(str(importlib.metadata.distribution("pip").locate_file("pip")))
-    yield from _below(pip)
     beside = Path(declared.source).resolve().parent
     for top in {module.partition(".")[0] for module in declared.user_tasks.imports}:
         yield beside / f"{top}.py"
         yield from _below(beside / top)
-    for place in (cache / "wheels").glob(f"{target.name}-*"):
-        yield from _below(place)
+    for fetched in (cache / "wheels").glob(f"{target.name}-*"):
+        yield from _below(fetched)
     yield from wheels
     # Where packages and what they say of themselves lie.
-    yield from {Path(place) for place in sys.path if Path(place).name in _INSTALLED}
+    yield from {Path(each) for each in sys.path if Path(each).name in _INSTALLED}
 
 
 def _below(directory: Path) -> Iterator[Path]:
-    for place, names, files in os.walk(directory):
+    for above, names, files in os.walk(directory):
         names[:] = [name for name in names if name != "__pycache__"]
-        yield from (Path(place, name) for name in files if not name.endswith(".pyc"))
+        yield from (Path(above, name) for name in files if not name.endswith(".pyc"))
 
 
 def _look(path: Path) -> tuple[str, ...]:

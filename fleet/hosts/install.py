@@ -1,7 +1,8 @@
 """How does a release come onto a host, become the current one, and go again? Commands first, then their run.
 
 A release is complete or is not there: its mark is written last, so an installation that was cut off is made
-anew. Nothing is fetched from anywhere: all that pip installs came with the archive, by its hash.
+anew. Nothing is fetched from anywhere, and nothing is resolved or built: the archive holds what was installed
+where it was made, and is unpacked when its hash is right.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet.errors import FleetError
+from fleet.hosts.cache import Held
 from fleet.hosts.paths import CURRENT, INCOMING, OPT, RELEASES, release_directory
+from fleet.hosts.record import site_packages
 from fleet.hosts.target import FACTS_ARGV, Target, target_of
 from provisioning.hosts.runner import Runner
 
 #: file of a release that is there when all of it is
 MARK = ".complete"
-#: the wheel in an archive that installs the others
-PIP = "pip.whl"
 #: releases that stay, the current one included
 KEEP = 3
 UPLOAD_SECONDS = 600.0
@@ -37,6 +38,10 @@ class Release:
     #: where the archive lies on the control machine
     archive: Path
     target: Target
+    #: its modules are compiled; where not, the host does that
+    is_compiled: bool = True
+    #: keeps the archive from being dropped by another run
+    held: Held | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,25 +57,24 @@ class Step:
 
 def install_steps(release: Release) -> tuple[Step, ...]:
     """Return what installs ``release`` on a host that has none of it, or a part of it."""
-    home, work = release_directory(release.name), f"{INCOMING}/{release.name}"
+    home, archive = release_directory(release.name), f"{INCOMING}/{release.name}.tar.gz"
     return (
-        Step(argv=("rm", "-rf", "--", home, work)),
-        Step(argv=("install", "-d", "-m", "0755", "--", RELEASES, work)),
-        *_unpack_steps(release, work),
-        *_environment_steps(home, work),
+        Step(argv=("rm", "-rf", "--", home, archive), timeout_seconds=INSTALL_SECONDS),
+        Step(argv=("install", "-d", "-m", "0755", "--", RELEASES, INCOMING)),
+        *_receive_steps(release, archive),
+        *_unpack_steps(release, home, archive),
         Step(argv=(f"{home}/bin/fleet", "--version")),
-        Step(argv=("rm", "-rf", "--", work)),
+        Step(argv=("rm", "-f", "--", archive)),
         # What was written is on the disk before the mark is: a power cut leaves a release or none.
         Step(argv=("sync", "--file-system", home), timeout_seconds=INSTALL_SECONDS),
         Step(argv=("touch", "--", f"{home}/{MARK}")),
     )
 
 
-def _unpack_steps(release: Release, work: str) -> tuple[Step, ...]:
-    archive = f"{work}/release.tar"
+def _receive_steps(release: Release, archive: str) -> tuple[Step, ...]:
     return (
         Step(
-            argv=("dd", f"of={archive}", "bs=1M", "iflag=fullblock", "conv=fsync", "status=none"),
+            argv=("dd", f"of={archive}", "bs=1M", "iflag=fullblock", "status=none"),
             takes_archive=True,
             timeout_seconds=UPLOAD_SECONDS,
         ),
@@ -78,24 +82,20 @@ def _unpack_steps(release: Release, work: str) -> tuple[Step, ...]:
             argv=("sha256sum", "--check", "--strict", "--quiet", "-"),
             stdin=f"{release.digest}  {archive}\n".encode(),
         ),
-        Step(argv=("tar", "--extract", "--no-same-owner", f"--file={archive}", f"--directory={work}")),
     )
 
 
-def _environment_steps(home: str, work: str) -> tuple[Step, ...]:
-    python, requirements = f"{home}/bin/python", f"{work}/requirements.txt"
-    # Out of its wheel: what installs a release is no part of it, and the host needs no package for it.
-    pip = (python, "-I", f"{work}/{PIP}/pip", "install")
-    quiet = ("--quiet", "--disable-pip-version-check", "--no-input")
-    offline = ("--no-index", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--require-hashes")
-    what = ("--no-compile", f"--find-links={work}/wheels", "--requirement", requirements)
+def _unpack_steps(release: Release, home: str, archive: str) -> tuple[Step, ...]:
+    python, site = f"{home}/bin/python", f"{home}/{site_packages(release.target.python)}"
+    unpack = ("tar", "--extract", "--gzip", "--no-same-owner", f"--file={archive}", f"--directory={home}")
+    compiling = (python, "-I", "-m", "compileall", "-qq", "-j0", site)
     return (
+        # What it makes depends on where the host has its Python.
         Step(
             argv=("python3", "-I", "-m", "venv", "--without-pip", "--", home), timeout_seconds=INSTALL_SECONDS
         ),
-        Step(argv=(*pip, *quiet, *offline, *what), timeout_seconds=INSTALL_SECONDS),
-        # By pip it would take as many times longer as the host has processors.
-        Step(argv=(python, "-I", "-m", "compileall", "-qq", "-j0", home), timeout_seconds=INSTALL_SECONDS),
+        Step(argv=unpack, timeout_seconds=INSTALL_SECONDS),
+        *(() if release.is_compiled else (Step(argv=compiling, timeout_seconds=INSTALL_SECONDS),)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Which wheels does a release hold that no index has? fleet as it runs, pip, and the operator's tasks."""
+"""Which wheels does a release hold that no index has? fleet as it runs, and the operator's tasks."""
 
 import hashlib
 import importlib.metadata
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import fleet
-from fleet.errors import FleetError, UsageError
-from fleet.hosts.install import PIP
+from fleet.errors import UsageError
 from fleet.hosts.wheel import Wheel, pack
 from fleet.model import Fleet
 
@@ -30,23 +29,6 @@ def own_wheel() -> dict[str, bytes]:
         entry_points=installed.read_text("entry_points.txt") or "",
     )
     return {made.file_name: pack(made)}
-
-
-def pip_wheel() -> dict[str, bytes]:
-    """Return the pip of this environment, so that a host needs none.
-
-    Raises FleetError when there is none.
-    """
-    try:
-        installed = importlib.metadata.distribution("pip")
-    except importlib.metadata.PackageNotFoundError as error:
-        raise FleetError("pip is not installed beside fleet", hint="run `python3 -m ensurepip`") from error
-    files = {
-        path.as_posix(): Path(str(path.locate())).read_bytes()
-        for path in installed.files or ()
-        if path.parts[0] == "pip" and path.suffix != ".pyc"
-    }
-    return {PIP: pack(Wheel(name="pip", version=installed.version, files=files))}
 
 
 def task_wheel(declared: Fleet, wheels: Sequence[Path]) -> dict[str, bytes]:

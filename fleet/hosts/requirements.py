@@ -12,9 +12,14 @@ Requires = Callable[[str], Iterable[str]]
 
 
 def locked_part(lock: str, wanted: Iterable[str], environment: Mapping[str, str]) -> str:
-    """Return the entries of a lock file for the packages ``wanted`` in ``environment``, hashes included."""
+    """Return the entries of a lock file for the packages ``wanted`` in ``environment``, hashes included.
+
+    They are without markers, which pip would hold against the Python that it runs with.
+    """
     names = frozenset(wanted)
-    return "".join(f"{entry}\n" for entry in _entries(lock) if _is_wanted(entry, names, environment))
+    return "".join(
+        f"{_unmarked(entry)}\n" for entry in _entries(lock) if _is_wanted(entry, names, environment)
+    )
 
 
 def closure(
@@ -47,6 +52,11 @@ def pins(lock: str) -> Mapping[str, frozenset[str]]:
 
 def _entries(lock: str) -> Iterator[str]:
     return iter(re.split(r"\n(?=\S)", lock.strip()) if lock.strip() else ())
+
+
+def _unmarked(entry: str) -> str:
+    line, backslash, hashes = entry.partition("\\")
+    return f"{line.partition(';')[0].strip()} {backslash}{hashes}"
 
 
 def _is_wanted(entry: str, names: frozenset[str], environment: Mapping[str, str]) -> bool:

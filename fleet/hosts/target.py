@@ -37,6 +37,11 @@ class Target:
         """Return a short name, such as ``cp311-x86_64``."""
         return f"cp{self.python[0]}{self.python[1]}-{self.machine}"
 
+    @property
+    def exact(self) -> str:
+        """Return a name that no other target has."""
+        return f"{self.name}-glibc-2.{self.glibc_minor}"
+
 
 def target_of(answer: str) -> Target:
     """Return the target that a host's answer to ``FACTS_ARGV`` describes.

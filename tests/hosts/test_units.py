@@ -186,7 +186,7 @@ def site(lab: Lab, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory)
     environ = clean_environ() | {"FLEET_FILE": str(directory / "fleet.toml")}
     subprocess.run(provision, env=environ, check=True, capture_output=True, timeout=60)
     fleet, runner = fleetfile.read(str(directory / "fleet.toml")), OverSsh(host)
-    cache = Path("/var/cache/fleet-lab/releases")
+    cache = Path("/var/cache/fleet-lab/control/fleet")
     release = build_release(fleet, ask_target(runner), cache=cache)
     assert build_release(fleet, release.target, cache=cache) == release
     host.console(

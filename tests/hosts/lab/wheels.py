@@ -5,15 +5,13 @@ offline. A wheel fits one minor version of Python, so hosts run the Debian suite
 machine's.
 """
 
-import re
+import platform
 import subprocess
 import sys
-from importlib.metadata import requires
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
+from fleet.hosts.fetched import requirements_of
+from fleet.hosts.target import Target
 from tests.hosts.lab.layers import Layer
 from tests.hosts.lab.system import LabFailed
 
@@ -42,10 +40,7 @@ def fleet_layer() -> Layer:
 
 def runtime_requirements() -> str:
     """Return the part of constraints.txt that fleet needs to run, hashes included, as a requirements file."""
-    wanted = _closure("fleet")
-    blocks = re.split(r"\n(?=\S)", (ROOT / "constraints.txt").read_text(encoding="utf-8").strip())
-    kept = [block for block in blocks if canonicalize_name(re.split("[=<>; ]", block)[0]) in wanted]
-    return "\n".join(kept) + "\n"
+    return requirements_of(Target(python=sys.version_info[:2], machine=platform.machine()))
 
 
 def download_wheels(requirements: str, directory: Path) -> None:
@@ -72,19 +67,6 @@ def fleet_wheel(directory: Path) -> Path:
     _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(directory), "--", str(ROOT))
     (built,) = directory.glob("fleet-*.whl")
     return built
-
-
-def _closure(name: str) -> set[str]:
-    """Return the packages that ``name`` needs in this interpreter, extras left out, by normalised name."""
-    found: set[str] = set()
-    waiting = [Requirement(line) for line in requires(name) or ()]
-    while waiting:
-        one = waiting.pop()
-        applies = one.marker is None or one.marker.evaluate({"extra": ""})
-        if applies and canonicalize_name(one.name) not in found:
-            found.add(canonicalize_name(one.name))
-            waiting += [Requirement(line) for line in requires(one.name) or ()]
-    return found
 
 
 def _pip(*arguments: str) -> None:

@@ -1,13 +1,14 @@
 """What was built before is known again as long as nothing that it is made of was touched."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fleet.fleetfile import read
-from fleet.hosts.built import recall, remember, stamp
-from fleet.hosts.install import Release
+from fleet.hosts.archives import put
+from fleet.hosts.built import forget, recall, remember, stamp
 from fleet.hosts.target import Target
 from fleet.model import Fleet
 
@@ -79,15 +80,22 @@ def test_files_that_come_and_go_and_another_target_are_seen(declared: Fleet, tmp
 
 
 def test_a_release_is_known_again_until_its_archive_is_gone_or_cut_short(tmp_path: Path) -> None:
-    archive = tmp_path / "releases" / "1-abc.tar"
-    archive.parent.mkdir()
-    archive.write_bytes(b"archive")
-    release = Release(name="1-abc", digest="0" * 64, archive=archive, target=BOOKWORM)
+    release = put("1-abc", BOOKWORM, b"archive", cache=tmp_path, is_compiled=True, parts=())
     assert recall("stamp", BOOKWORM, cache=tmp_path) is None
     remember("stamp", release, cache=tmp_path)
     assert recall("stamp", BOOKWORM, cache=tmp_path) == release
     assert recall("another", BOOKWORM, cache=tmp_path) is None
-    archive.write_bytes(b"arch")
+    assert recall("stamp", replace(BOOKWORM, glibc_minor=41), cache=tmp_path) is None
+    release.archive.write_bytes(b"arch")
     assert recall("stamp", BOOKWORM, cache=tmp_path) is None
-    archive.unlink()
+    release.archive.unlink()
     assert recall("stamp", BOOKWORM, cache=tmp_path) is None
+
+
+def test_what_is_noted_on_an_archive_goes_with_it(tmp_path: Path) -> None:
+    for name in ("1-abc", "2-def"):
+        release = put(name, BOOKWORM, b"archive", cache=tmp_path, is_compiled=True, parts=())
+        remember(name, release, cache=tmp_path)
+    release.archive.unlink()
+    forget(BOOKWORM, cache=tmp_path)
+    assert [path.stem for path in release.archive.parent.glob("built/*")] == ["1-abc"]

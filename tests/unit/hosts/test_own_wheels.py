@@ -9,7 +9,7 @@ import pytest
 
 from fleet.errors import SecretMissing, UsageError
 from fleet.hosts.material import gather
-from fleet.hosts.own import own_wheel, pip_wheel, task_wheel
+from fleet.hosts.own import own_wheel, task_wheel
 from fleet.model import Fleet, Tls, UserTasks
 from tests.unit.hosts.fleets import ENVIRON, office
 
@@ -37,10 +37,6 @@ def test_the_lock_that_travels_is_the_one_of_the_checkout() -> None:
     (content,) = own_wheel().values()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.read("fleet/hosts/constraints.txt") == (ROOT / "constraints.txt").read_bytes()
-
-
-def test_pip_comes_along_as_a_wheel_that_runs() -> None:
-    assert {"pip/__main__.py", "pip/_vendor/__init__.py"} <= names(pip_wheel())
 
 
 def test_task_modules_beside_the_fleet_file_ride_along(tmp_path: Path) -> None:

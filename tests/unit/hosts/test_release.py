@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import UsageError
+from fleet.hosts.fetched import requirements_of
 from fleet.hosts.install import (
     Release,
     install_steps,
@@ -18,7 +19,7 @@ from fleet.hosts.install import (
     switch_steps,
     to_prune,
 )
-from fleet.hosts.release import requirements_of
+from fleet.hosts.release import release_name
 from fleet.hosts.requirements import closure, locked_part, pins
 from fleet.hosts.target import Target, marker_environment, pip_options, target_of
 from fleet.hosts.wheel import Wheel, pack
@@ -52,7 +53,10 @@ def test_of_the_lock_comes_what_is_needed_where_it_applies() -> None:
     assert list(pins(old)) == ["amqp"]
     assert pins(old)["amqp"] == {"a" * 64, "b" * 64}
     newer = marker_environment(replace(BOOKWORM, python=(3, 13)))
-    assert list(pins(locked_part(LOCK, wanted, newer))) == ["amqp", "new-thing"]
+    both = locked_part(LOCK, wanted, newer)
+    assert list(pins(both)) == ["amqp", "new-thing"]
+    # pip would ask the Python that it runs with.
+    assert both.splitlines()[3:] == ["new-thing==2.0 \\", f"    --hash=sha256:{'c' * 64}"]
 
 
 def test_what_is_needed_is_followed_through_extras_and_in_circles() -> None:
@@ -93,13 +97,44 @@ def test_a_host_on_which_fleet_does_not_run_is_said(answer: str) -> None:
         target_of(answer)
 
 
-def test_nothing_is_fetched_and_the_mark_is_made_last() -> None:
+def test_nothing_is_unpacked_before_its_hash_is_right_and_the_mark_is_made_last() -> None:
     steps = install_steps(RELEASE)
-    (pip,) = [step.argv for step in steps if "--no-index" in step.argv]
-    assert {"--no-index", "--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(pip)
+    programs = [step.argv[0] for step in steps]
+    assert programs.index("dd") < programs.index("sha256sum") < programs.index("tar")
     assert [step.takes_archive for step in steps].count(True) == 1
+    (checked,) = [step for step in steps if step.argv[0] == "sha256sum"]
+    assert checked.stdin == b"0" * 64 + b"  /opt/fleet/incoming/1-abc.tar.gz\n"
     assert steps[-1].argv == ("touch", "--", "/opt/fleet/releases/1-abc/.complete")
-    assert b"0" * 64 in steps[3].stdin
+
+
+def test_a_host_compiles_only_what_was_not_compiled_where_it_was_built() -> None:
+    there, here = (install_steps(replace(RELEASE, is_compiled=compiled)) for compiled in (False, True))
+    (compiling,) = [step for step in there if step not in here]
+    assert compiling.argv[-1] == "/opt/fleet/releases/1-abc/lib/python3.11/site-packages"
+    assert "compileall" in compiling.argv
+    assert [step for step in there if step is not compiling] == list(here)
+
+
+def test_a_release_is_named_after_its_wheels_and_its_target() -> None:
+    wheels = {"a-1-py3-none-any.whl": b"a", "b-1-py3-none-any.whl": b"b"}
+    name = release_name(wheels, BOOKWORM)
+    assert name == release_name(dict(reversed(wheels.items())), BOOKWORM)
+    others = {
+        release_name(wheels | {"a-1-py3-none-any.whl": b"c"}, BOOKWORM),
+        release_name(wheels | {"c-1-py3-none-any.whl": b"c"}, BOOKWORM),
+        release_name(wheels, replace(BOOKWORM, python=(3, 13))),
+        release_name(wheels, replace(BOOKWORM, machine="aarch64")),
+        release_name(wheels, replace(BOOKWORM, glibc_minor=41)),
+    }
+    assert len(others | {name}) == 6
+
+
+@pytest.mark.parametrize(
+    ("file_name", "told"), [("b.whl", "not the name of a wheel"), ("A-2-py3-none-any.whl", "one package")]
+)
+def test_what_is_no_wheel_or_of_a_package_that_is_there_is_refused(file_name: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        release_name({"a-1-py3-none-any.whl": b"a", file_name: b"b"}, BOOKWORM)
 
 
 def test_the_current_release_changes_by_one_renaming() -> None:
