@@ -2,9 +2,11 @@
 
 import logging
 import os
+import re
 import time
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -26,6 +28,8 @@ TASK_EVENTS: Mapping[str, str] = MappingProxyType(
     }
 )
 _STDERR = 2
+#: what stands in a line as it is
+_PLAIN = re.compile(r"[\w.:/@+\[\]{}<>(),*#-]+").fullmatch
 #: what may be shown of a task; ``exc`` is the error's own text
 _TASK_FIELDS = ("name", "id", "runtime", "exc")
 #: a child that was lost or killed for its time limit; the traceback shows nothing of the task
@@ -66,8 +70,7 @@ class KeyValueFormatter(logging.Formatter):
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
         """Return the record's time in UTC, to the millisecond."""
         del datefmt
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        return f"{moment}.{int(record.msecs):03d}Z"
+        return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
 
     def _told(self, record: logging.LogRecord) -> dict[str, Any]:
         data = getattr(record, "data", None)
@@ -124,12 +127,18 @@ def stderr_handler(environ: Mapping[str, str] = os.environ) -> logging.Handler:
     return handler
 
 
+@lru_cache(maxsize=1)
+def _second(since_epoch: int) -> str:
+    # A busy worker writes hundreds of lines within one.
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since_epoch))
+
+
 def quoted(value: object) -> str:
     """Return ``value`` as one word: as it is where it is a plain one, else quoted with its escapes."""
     if isinstance(value, float):
         value = f"{value:.3f}"
     text = str(value)
-    if text and all(c.isalnum() or c in "._-:/@+[]{}<>(),*#" for c in text):
+    if _PLAIN(text):
         return text
     escaped = "".join(_escape(c) for c in text)
     return f'"{escaped}"'
