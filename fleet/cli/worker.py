@@ -107,7 +107,6 @@ def worker(
     here = host or this_host(tuple(each.name for each in fleet.hosts))
     if name is None:
         ctx.exit(_run_all(fleet, invocation, ctx.params | {"host": here}))
-    context = _context(invocation, fleet, host=here, worker=name, instance=instance)
     options = WorkerOptions(
         loglevel=how["loglevel"],
         trace_tasks=how["trace_tasks"],
@@ -116,7 +115,7 @@ def worker(
         watchdog_seconds=how["watchdog"],
         notifier=notifier,
     )
-    ctx.exit(run_worker(context, options))
+    ctx.exit(run_worker(_context(invocation, fleet, host=here, worker=name, instance=instance), options))
 
 
 def _context(
