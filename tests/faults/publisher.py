@@ -39,6 +39,11 @@ class Order:
     #: as many at a time as the software under test can
     bulk: bool = False
 
+    @property
+    def seconds(self) -> float:
+        """How long that takes at its pace when nothing is refused and nothing waits."""
+        return self.count / self.rate if self.rate else 0.0
+
     def encode(self) -> str:
         """Return it as JSON."""
         return json.dumps(asdict(self))

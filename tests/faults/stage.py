@@ -61,6 +61,8 @@ class Stage:
     #: what code workers have that are started now: that of `today` or of `tomorrow`
     release: str = "today"
     _publishers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    #: when the slowest publisher should end, by its order alone
+    _publishing_until: float = 0.0
     _over_at: float | None = None
     _hit: str | None = None
 
@@ -81,6 +83,7 @@ class Stage:
                 environ = dict(self.subject.environ)
                 process = subprocess.Popen(argv, env=environ, cwd=ROOT, stdout=log, stderr=log)
             self._publishers.append(process)
+            self._publishing_until = max(self._publishing_until, time.monotonic() + order.seconds)
 
     def worker(self, host: str, kind: str = SHORT) -> Worker:
         """Return the running worker of ``host``, the latest if several were started."""
@@ -150,13 +153,16 @@ class Stage:
         self.until(lambda: len(self.accepted()) >= number, what, seconds=seconds)
 
     def await_published(self, *, seconds: float = 120) -> None:
-        """Return once every publisher has come to its end."""
-        deadline = time.monotonic() + seconds
+        """Return once every publisher has come to its end, for which it has ``seconds`` beyond its order's.
+
+        Raises StageFailed.
+        """
+        deadline = max(time.monotonic(), self._publishing_until) + seconds
         for process in self._publishers:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
             if process.returncode is None:
-                raise StageFailed(f"a publisher has not ended within {seconds:g} s; {self.directory}")
+                raise StageFailed(f"a publisher is {seconds:g} s late; {self.directory}")
             if process.returncode not in {0, -signal.SIGKILL}:
                 raise StageFailed(
                     f"a publisher ended with {process.returncode}: {self._log('publishers.log')}"
