@@ -63,7 +63,7 @@ class Guard:
         self._watchdog = watchdog
         self._reporter = reporter
         self._worker: Any = None
-        self._over = threading.Event()
+        self._over, self._called = threading.Event(), threading.Event()
         #: it has ended the worker because it got nowhere
         self.found_stuck = False
 
@@ -76,12 +76,21 @@ class Guard:
         self._worker = worker
         threading.Thread(target=self._run, name="fleet-guard", daemon=True).start()
 
+    def call(self) -> None:
+        """Have it look now, for something has happened that others wait to be told of."""
+        self._called.set()
+
     def close(self) -> None:
         """Leave the worker alone: it has ended in order."""
         self._over.set()
+        self.call()
 
     def _run(self) -> None:
-        while not self._over.wait(POLL_SECONDS):
+        while True:
+            self._called.wait(POLL_SECONDS)
+            self._called.clear()
+            if self._over.is_set():
+                return
             try:
                 self._look()
             except Exception:  # whatever goes wrong in one look, the next one must follow

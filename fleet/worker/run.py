@@ -116,6 +116,8 @@ def _work(
         if journal is not None:
             # Not before: the children that are forked at the start have no thread of it.
             journal.start()
+        # Whoever starts a worker goes on when it is ready.
+        guard.call()
 
     signals.worker_ready.connect(ready, weak=False)
     guard = _guard(app, health, journal, options)

@@ -1,5 +1,6 @@
 """What does a worker with everything on cost beside plain Celery's? The same messages, in turns."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,7 +15,9 @@ from tests.servers import Provisioned
 
 ROUNDS = 7
 CONCURRENCY = 2
-START_ROUNDS = 7
+START_ROUNDS = 15
+#: shown beside what was measured; see docs/explanation/benchmarks.md
+WANTED_READY_SECONDS = 0.5
 
 
 @pytest.mark.timeout(1200)
@@ -40,10 +43,14 @@ def test_a_worker_with_everything_on_keeps_up_with_plain_celery(provisioned: Pro
 
 def test_how_long_a_worker_takes_from_its_start_until_it_is_ready(provisioned: Provisioned) -> None:
     bench = Bench.create(provisioned, concurrency=CONCURRENCY)
-    rounds = [(_seconds(bench.ours), _seconds(_plain(bench))) for _ in range(START_ROUNDS)]
-    ours, plain = (median(column) for column in zip(*rounds, strict=True))
+    rounds = [(bench.seconds_to_ready(), _seconds(_plain(bench))) for _ in range(START_ROUNDS)]
+    ours, plain = zip(*rounds, strict=True)
     ratio = median(mine / theirs for mine, theirs in rounds)
-    print(f"\nfrom exec to ready: {ours:.2f} s, plain Celery {plain:.2f} s, {ratio:.2f} times")
+    print(
+        f"\nfrom exec to ready: {median(ours):.2f} s, best {min(ours):.2f} s"
+        f" (wanted: {WANTED_READY_SECONDS}), plain Celery {median(plain):.2f} s, {ratio:.2f} times;"
+        f" load {os.getloadavg()[0]:.1f}"
+    )
     assert ratio < 1
 
 

@@ -1,12 +1,14 @@
 """How are workers run side by side for a comparison? Ours and plain Celery's, one at a time, on one queue."""
 
 import os
+import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from fleet import Client, TaskCall
 from fleet.daemons.process import Child, Command, free_ports
@@ -63,9 +65,9 @@ class Bench:
     @contextmanager
     def ours(self, module: str = "fleet.cli.main") -> Iterator[Child]:
         """Run `fleet worker`, with all that it does by default; ``module`` stands in for its command line."""
-        argv = (sys.executable, "-m", module, "worker", "bench", "--host", "alpha")
         url = ready_urls(self.file, host="alpha", worker="bench")[0]
-        with self._running(argv, "ours.log", lambda: answers_ok(url)) as child:
+        with self._running(_ours(module), "ours.log") as child:
+            child.await_ready(lambda: answers_ok(url), timeout_seconds=READY_SECONDS)
             yield child
 
     @contextmanager
@@ -74,11 +76,26 @@ class Bench:
         argv = (sys.executable, "-m", "celery", "-A", "tests.benchmarks.plain_worker", "worker")
         options = ("-l", "INFO", "-c", str(concurrency), "-n", "plain@bench")
         log = self.file.parent / "plain.log"
-        with self._running((*argv, *options), log.name, lambda: " ready." in log.read_text()) as child:
+        with self._running((*argv, *options), log.name) as child:
+            _await(lambda: " ready." in log.read_text(), "the worker should be ready", READY_SECONDS)
             yield child
 
+    def seconds_to_ready(self) -> float:
+        """Return how long `fleet worker` takes until it tells its service manager that it is ready."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            address = f"fleet-bench-{os.getpid()}"
+            manager.bind("\0" + address)
+            manager.settimeout(READY_SECONDS)
+            started = time.perf_counter()
+            with self._running(_ours(), "ours.log", {"NOTIFY_SOCKET": f"@{address}"}):
+                while b"READY=1" not in manager.recv(4096).split(b"\n"):
+                    pass
+                return time.perf_counter() - started
+
     @contextmanager
-    def _running(self, argv: tuple[str, ...], log: str, is_ready: Callable[[], bool]) -> Iterator[Child]:
+    def _running(
+        self, argv: tuple[str, ...], log: str, more: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[Child]:
         own = {
             "FLEET_FILE": str(self.file),
             "PYTHONPATH": f"{self.file.parent}:{Path.cwd()}",
@@ -89,10 +106,15 @@ class Bench:
         path = self.file.parent / log
         path.unlink(missing_ok=True)
         child = Child.start(
-            Command(name=log, argv=argv, environ=clean_environ() | own, log=path, cwd=self.file.parent)
+            Command(
+                name=log,
+                argv=argv,
+                environ={**clean_environ(), **own, **more},
+                log=path,
+                cwd=self.file.parent,
+            )
         )
         try:
-            child.await_ready(is_ready, timeout_seconds=READY_SECONDS)
             yield child
         finally:
             child.stop()
@@ -128,12 +150,20 @@ def cpu_seconds(pid: int) -> float:
 
 def await_runs(bench: Bench, number: int, *, limit_seconds: float = 120) -> float:
     """Return when (monotonic seconds) that many runs were seen. Raises AssertionError."""
-    deadline = time.monotonic() + limit_seconds
-    while bench.runs < number:
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{bench.runs} runs, not {number}, within {limit_seconds:g} s")
-        time.sleep(POLL_SECONDS)
+    _await(lambda: bench.runs >= number, f"there should be {number} runs", limit_seconds)
     return time.monotonic()
+
+
+def _ours(module: str = "fleet.cli.main") -> tuple[str, ...]:
+    return sys.executable, "-m", module, "worker", "bench", "--host", "alpha"
+
+
+def _await(condition: Callable[[], bool], what: str, limit_seconds: float) -> None:
+    deadline = time.monotonic() + limit_seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {limit_seconds:g} s")
+        time.sleep(POLL_SECONDS)
 
 
 def _body(concurrency: int) -> str:
