@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from tests.faults.brokers import FaultyBroker
 from tests.faults.case import Case
-from tests.faults.processes import SLOW_STREAM, under_way
+from tests.faults.processes import SLOWEST_STREAM, under_way
 from tests.faults.publisher import Order
 from tests.faults.stage import Stage
 from tests.faults.subjects import HOSTS, LONG, LOST_WITH_BROKER, PUBLISHERS
@@ -49,7 +49,7 @@ def alarm(raise_it: Callable[[FaultyBroker], AbstractContextManager[None]]) -> C
     """Return the act in which the broker stops reading from publishers for a while."""
 
     def act(stage: Stage, broker: FaultyBroker) -> None:
-        under_way(stage, stream=SLOW_STREAM)
+        under_way(stage, stream=SLOWEST_STREAM)
         with raise_it(broker):
             pause(ALARM_SECONDS)
         stage.over()

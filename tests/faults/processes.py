@@ -16,6 +16,8 @@ STREAM = (Order(task="faults.work", args=(0.02,), count=1000, rate=100),) * 2
 UNDERWAY = 500
 #: the same at a slower pace, for what takes longer
 SLOW_STREAM = (Order(task="faults.work", args=(0.02,), count=1000, rate=30),) * 2
+#: and for what senders that wait for no confirm do not even notice
+SLOWEST_STREAM = (Order(task="faults.work", args=(0.02,), count=1000, rate=20),) * 2
 
 #: long enough for two to be seen running at once
 PROGRAM_SECONDS = 10.0
