@@ -33,8 +33,9 @@ demo: $(STAMP) programs ## run the whole job end to end on a private RabbitMQ, S
 	$(BIN)/fleet demo
 
 # In three streams, for tests mostly wait, each with a lab of its own: hosts, and the RabbitMQ that this Debian has not.
+# The files that take longest come first, so that no stream is left alone with one: hosts have few tests and long ones.
 test: $(STAMP) programs style thorough lab-images ## everything that must hold: check, then contract, integration, fault and host tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile --durations 20 tests/contract tests/integration tests/faults tests/hosts
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 20 tests/hosts tests/faults tests/integration tests/contract
 
 check: unit style ## formatting, lint, types, unit and architecture tests
 
