@@ -9,7 +9,7 @@ from tests.faults.case import Case
 from tests.faults.processes import SLOWEST_STREAM, under_way
 from tests.faults.publisher import Order
 from tests.faults.stage import Stage
-from tests.faults.subjects import HOSTS, LONG, LOST_WITH_BROKER, PUBLISHERS
+from tests.faults.subjects import HOSTS, LONG, LOST_WITH_BROKER, PUBLISHERS, FleetSubject
 
 #: longer than the 15 s that a sender of the fleet waits
 ALARM_SECONDS = 20.0
@@ -66,7 +66,9 @@ def consumer_timeout(stage: Stage, broker: FaultyBroker) -> None:
             Order(task="faults.long", args=(0.1,), count=50, rate=5, host=HOSTS[0]),
         )
         stage.await_runs(1)
-        stage.until(lambda: any(run.has_ended for run in stage.runs()), "a task should end", seconds=90)
+        ended = stage.comes(lambda: any(run.has_ended for run in stage.runs()), seconds=90)
+        # Plain Celery has been seen to start it again and again; then what was executed instead is counted.
+        assert ended or not isinstance(stage.subject, FleetSubject), "a task should end"
         stage.over(is_publishing=False)
         # Within the limit still: whoever starts the task again is seen.
         stage.await_quiet(seconds=90)

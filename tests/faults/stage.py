@@ -177,11 +177,17 @@ class Stage:
 
     def until(self, condition: Callable[[], object], what: str, *, seconds: float) -> None:
         """Return once ``condition`` holds. Raises StageFailed."""
+        if not self.comes(condition, seconds=seconds):
+            raise StageFailed(f"{what}: not within {seconds:g} s; {self.directory}")
+
+    def comes(self, condition: Callable[[], object], *, seconds: float) -> bool:
+        """Wait for ``condition`` to hold, and tell whether it has."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise StageFailed(f"{what}: not within {seconds:g} s; {self.directory}")
+                return False
             time.sleep(POLL_SECONDS)
+        return True
 
     def finish(self, *, seconds: float = 120) -> Result:
         """Wait until publishers have ended and nothing more happens, for at most ``seconds``, and count."""
