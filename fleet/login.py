@@ -49,6 +49,12 @@ def host_login(fleet: Fleet, host: str, *, sends: bool = False, environ: Mapping
     return _login(user, declared.password, environ)
 
 
+def beat_login(broker: Broker, *, environ: Mapping[str, str]) -> Login:
+    """Return the login that sends the schedule: the first with the role scheduler, else the main user."""
+    scheduler = broker.scheduler
+    return login_of(broker, scheduler.name if scheduler else None, environ=environ)
+
+
 def observer_login(broker: Broker, *, environ: Mapping[str, str]) -> Login:
     """Return the login that reads the journal: the first user with the role observer, else the main user."""
     observer = next((user.name for user in broker.users if user.role == OBSERVER), None)

@@ -17,7 +17,7 @@ dead letters back may send any task that some queue carries: operators may, publ
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from fleet.model import BrokerUser, Fleet, Host, Profile
+from fleet.model import SCHEDULER, BrokerUser, Fleet, Host, Profile
 from fleet.routes import (
     DEAD_LETTER_EXCHANGE,
     DELAY_EXCHANGE,
@@ -29,6 +29,7 @@ from fleet.routes import (
     broker_queues,
     worker_queues,
 )
+from fleet.schedule import destinations
 from provisioning.broker.objects import Permission, TopicPermission
 from provisioning.broker.permissions import ANYTHING, NOTHING, exactly, literal, names
 
@@ -140,7 +141,16 @@ def _sends(fleet: Fleet, user: str, queues: Iterable[str], *, reports_as: Iterab
 
 def publisher(fleet: Fleet, user: str, queues: tuple[str, ...]) -> Grant:
     """Enqueue into ``queues`` (all of the fleet's without any), at once or delayed; read nothing."""
-    keys = [queue.name for queue in broker_queues(fleet) if not queues or queue.queue in queues]
+    chosen = (queue for queue in broker_queues(fleet) if not queues or queue.queue in queues)
+    return _enqueues(fleet, user, [queue.name for queue in chosen])
+
+
+def scheduler(fleet: Fleet, user: str) -> Grant:
+    """Enqueue where the schedule sends to, on no host but those of its entries; read nothing."""
+    return _enqueues(fleet, user, [queue.name for queue in destinations(fleet)])
+
+
+def _enqueues(fleet: Fleet, user: str, keys: Iterable[str]) -> Grant:
     return Grant(
         permission=Permission(
             vhost=fleet.broker.vhost,
@@ -213,7 +223,7 @@ def further(fleet: Fleet, user: BrokerUser) -> Grant:
     """Return the grant of a user of ``[broker.users]``."""
     if user.role == PUBLISHER:
         return publisher(fleet, user.name, user.queues)
-    of_role = {OPERATOR: operator, OBSERVER: observer, MONITOR: monitor}
+    of_role = {SCHEDULER: scheduler, OPERATOR: operator, OBSERVER: observer, MONITOR: monitor}
     return of_role[user.role](fleet, user.name)
 
 

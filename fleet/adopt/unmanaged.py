@@ -17,6 +17,10 @@ from provisioning.broker.parameters import Parameter
 from provisioning.broker.state import State, is_protected
 from provisioning.plan import Resource
 
+_NO_ROLE = (
+    "these rights are those of no role (or of a `scheduler`, for the broker does not know the schedule),"
+    " or its name cannot stand in a fleet file"
+)
 _REASONS: dict[type, str] = {
     Queue: "no queue of a fleet file stands for it",
     Exchange: "a fleet has exchanges of its own, and no others",
@@ -24,8 +28,8 @@ _REASONS: dict[type, str] = {
     Policy: "a fleet file has a policy for each of its queues, and no others",
     OperatorPolicy: "an operator's policies stay the operator's",
     Parameter: "a fleet has no shovels, federations or other parameters",
-    Permission: "these rights are those of no role, or its name cannot stand in a fleet file",
-    TopicPermission: "these rights are those of no role, or its name cannot stand in a fleet file",
+    Permission: _NO_ROLE,
+    TopicPermission: _NO_ROLE,
 }
 _LASTS_ONLY_WHILE_USED = "it goes when nobody uses it any more"
 

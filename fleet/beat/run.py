@@ -12,7 +12,7 @@ from fleet.beat.stop import StopSignal
 from fleet.beat.store import BeatStore
 from fleet.certificates import certificate_warnings
 from fleet.errors import BrokerUnreachable, UsageError
-from fleet.login import login_of
+from fleet.login import beat_login
 from fleet.metrics.collectors import register_certificates, register_declared, register_schedule
 from fleet.metrics.registry import exposition, new_registry
 from fleet.metrics.server import MetricsServer
@@ -65,7 +65,7 @@ def run_beat(fleet: Fleet, options: BeatOptions, *, environ: Mapping[str, str]) 
         raise UsageError(
             f"{fleet.source} schedules nothing", hint="add a `[schedule.NAME]` to it, see `fleet schedule`"
         )
-    login = login_of(fleet.broker, environ=environ)
+    login = beat_login(fleet.broker, environ=environ)
     for warning in certificate_warnings(fleet.broker.tls, datetime.now(UTC)):
         _log.warning("%s", warning, extra={"event": "certificate_ends"})
     with ExitStack() as stack:

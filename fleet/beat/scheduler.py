@@ -14,8 +14,7 @@ from fleet.errors import BrokerUnreachable, FleetError
 from fleet.metrics.state import EntryState, ScheduleState
 from fleet.model import Fleet
 from fleet.publish.message import TaskMessage, task_id_for_key
-from fleet.routes import route
-from fleet.schedule import Occurrence, queue_of
+from fleet.schedule import Occurrence, destination
 
 #: the longest sleep; after a change of the clock the schedule is right again within this time
 LONGEST_PAUSE_SECONDS = 30.0
@@ -182,10 +181,9 @@ def task_id(fleet: Fleet, run: Occurrence) -> str:
 def message_for(fleet: Fleet, run: Occurrence) -> TaskMessage:
     """Return the message of one run. Raises UsageError when no queue of the fleet takes it."""
     entry = next(entry for entry in fleet.schedule if entry.name == run.entry)
-    queue = queue_of(fleet, entry)
     return TaskMessage(
         task=entry.task,
-        queue=route(fleet, entry.task, host=run.host, queue=queue.name if queue else None),
+        queue=destination(fleet, entry, run.host),
         task_id=task_id(fleet, run),
         kwargs=entry.kwargs,
         key=run.key,

@@ -24,7 +24,7 @@ from fleet.ops.hosts import is_unreached
 from fleet.ops.provision import open_door
 from fleet.ops.provision_hosts import apply_hosts, this_operator
 from fleet.ops.remove import cut_host_short, has_workers, plan_removal, take_off
-from fleet.ops.revoke import own_users, revoke_host
+from fleet.ops.revoke import own_users, revoke_host, scheduler_of
 from provisioning.hosts import render
 
 if TYPE_CHECKING:
@@ -77,9 +77,10 @@ def remove(
     """Take the fleet off HOST: drain it, remove what fleet put there, and take its broker users away.
 
     HOST is one host's name. Data stay: the state directory with ledger and outbox, backups, the audit log;
-    they are named. With the profile `per-host` the host's own broker users are deleted. The fleet file is not
-    changed: the lines that speak of the host are shown. It may be said again, and goes on where it was. Exit
-    code 0: done. 3: half done, or something still runs. 4: with --check. 5: the host or broker is away.
+    they are named. With the profile `per-host` the host's own broker users are deleted, and with `--lost` the
+    scheduler's, too, if HOST runs beat. The fleet file is not changed: the lines that speak of the host are
+    shown. It may be said again, and goes on where it was. Exit code 0: done. 3: half done, or something still
+    runs. 4: with --check. 5: the host or broker is away.
     """
     fleet = inv.load()
     chosen = _known_host(fleet, host)
@@ -88,7 +89,7 @@ def remove(
             "`--now` stops tasks on a host, and `--lost` says that there is none", hint="say one"
         )
     password = ask_password() if ask_sudo_password and not lost else None
-    leaving = _Leaving(inv=inv, fleet=fleet, host=chosen, as_json=as_json, password=password)
+    leaving = _Leaving(inv=inv, fleet=fleet, host=chosen, as_json=as_json, password=password, lost=lost)
     is_there = False if lost else leaving.look()
     leaving.tell_users()
     if check:
@@ -122,12 +123,14 @@ class _Leaving:
         host: "Host",
         as_json: bool,
         password: Callable[[], str] | None,
+        lost: bool,
     ) -> None:
         self._inv = inv
         self._fleet = fleet
         self._host = host
         self._as_json = as_json
         self._password = password
+        self._lost = lost
         self._started = time.monotonic()
         self._by = this_operator(inv.environ(), reason="remove")
         self._removal: Removal | None = None
@@ -152,7 +155,7 @@ class _Leaving:
 
     def tell_users(self) -> None:
         """Say which access to the broker goes."""
-        users = own_users(self._fleet, self._host)
+        users = own_users(self._fleet, self._host, lost=self._lost)
         if users:
             say(f"broker users that go, where they are there: {', '.join(users)}")
         else:
@@ -161,7 +164,14 @@ class _Leaving:
                 " change that if it is in strange hands"
             )
         if users and beat_host(self._fleet) == self._host.name:
-            say(f"{self._host.name} runs beat, so it knows the password of `{self._fleet.broker.user}`, too")
+            scheduler = scheduler_of(self._fleet, self._host.name)
+            name = scheduler.name if scheduler else self._fleet.broker.user
+            say(f"{self._host.name} runs beat, so it knows the password of `{name}`, too")
+            if scheduler and self._lost:
+                say(
+                    f"change what `{scheduler.password}` has before `fleet provision broker` makes"
+                    f" `{name}` again"
+                )
 
     def finish_check(self) -> None:
         """End a look."""
@@ -205,10 +215,10 @@ class _Leaving:
 
     def revoke(self) -> None:
         """Take the host's own broker users away."""
-        if not own_users(self._fleet, self._host):
+        if not own_users(self._fleet, self._host, lost=self._lost):
             return
         _, door = open_door(self._fleet, self._inv.environ())
-        gone = revoke_host(self._fleet, self._host, door)
+        gone = revoke_host(self._fleet, self._host, door, lost=self._lost)
         self._record["revoked"] = list(gone)
         say(f"deleted from the broker: {', '.join(gone)}" if gone else "its broker users are gone already")
 

@@ -37,6 +37,10 @@ password = "env:FLEET_ADMIN_PASSWORD"
 # queues = ["email"]
 # password = "env:SHOP_BROKER_PASSWORD"
 
+# [broker.users.beat]             # `fleet beat` logs in as it, and may send nothing but what [schedule] says
+# role = "scheduler"
+# password = "file:/etc/fleet/beat.password"
+
 # --- The hosts ------------------------------------------------------------------------------------
 # Wherever hosts are named: a name, a glob ("web-*") or a label ("@db").
 [hosts.alpha]

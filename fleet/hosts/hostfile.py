@@ -2,7 +2,7 @@
 
 The whole fleet, for every worker exports what is declared, so that an alert does not depend on the host that
 is down. What is left out is how to administer the broker and how hosts are reached; a secret is named, and is
-there where it is needed.
+there where it is needed. Of the further broker users only beat's is named: programs use no other there.
 """
 
 import json
@@ -12,9 +12,16 @@ from dataclasses import replace
 from fleet.config.locate import Path
 from fleet.config.problems import dotted
 from fleet.config.show import values
-from fleet.hosts.needs import BROKER_PASSWORD, RESULT_PASSWORD, SENDGRID_KEY, SMTP_PASSWORD, host_password
+from fleet.hosts.needs import (
+    BROKER_PASSWORD,
+    RESULT_PASSWORD,
+    SCHEDULER_PASSWORD,
+    SENDGRID_KEY,
+    SMTP_PASSWORD,
+    host_password,
+)
 from fleet.hosts.paths import CA, CLIENT_CERT, CLIENT_KEY, ETC, FLEET_FILE, SMTP_CA, TEMPLATES
-from fleet.model import Broker, Fleet, Host, Mail, SecretRef, Tls
+from fleet.model import Broker, BrokerUser, Fleet, Host, Mail, SecretRef, Tls
 from fleet.model.ssh import Ssh
 
 _HEAD = "# Written by `fleet provision hosts`; what is changed here is changed back.\n"
@@ -56,8 +63,13 @@ def _broker(broker: Broker) -> Broker:
         management=None,
         rabbitmqctl=None,
         rabbitmqctl_host=None,
-        users=(),
+        users=() if broker.scheduler is None else (_scheduler(broker.scheduler),),
     )
+
+
+def _scheduler(user: BrokerUser) -> BrokerUser:
+    password = SecretRef(scheme="credential", name=SCHEDULER_PASSWORD)
+    return replace(user, password=password, password_hash=None)
 
 
 def _tls(tls: Tls) -> Tls:

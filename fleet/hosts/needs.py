@@ -17,6 +17,7 @@ from fleet.model import (
 from fleet.routes import allows
 
 BROKER_PASSWORD = "broker-password"  # noqa: S105 - a name
+SCHEDULER_PASSWORD = "scheduler-password"  # noqa: S105 - a name
 RESULT_PASSWORD = "result-password"  # noqa: S105 - a name
 SMTP_PASSWORD = "smtp-password"  # noqa: S105 - a name
 SENDGRID_KEY = "sendgrid-key"
@@ -41,9 +42,14 @@ def worker_credentials(fleet: Fleet, host: str, worker: Worker) -> Credentials:
 
 
 def beat_credentials(fleet: Fleet) -> Credentials:
-    """Return what beat needs: it sends to every host's queues, so it is the fleet's own user."""
-    password = fleet.broker.password
-    return MappingProxyType({BROKER_PASSWORD: password} if password is not None else {})
+    """Return what beat needs: the scheduler's password if the fleet has one, else that of its own user.
+
+    No host's own user may do, for beat sends to the queues of every host.
+    """
+    broker = fleet.broker
+    if broker.scheduler is not None:
+        return MappingProxyType({SCHEDULER_PASSWORD: broker.scheduler.password})
+    return MappingProxyType({BROKER_PASSWORD: broker.password} if broker.password is not None else {})
 
 
 def host_credentials(fleet: Fleet, host: str, *, beat: bool) -> Credentials:

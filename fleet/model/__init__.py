@@ -5,6 +5,7 @@ Nothing here reads a file, a clock or an environment. Durations are seconds, siz
 
 from fleet.model.broker import (
     CONSUMER_TIMEOUT_SINCE,
+    SCHEDULER,
     SHARED_TRANSIENT_UNTIL,
     Broker,
     BrokerUser,
@@ -53,6 +54,7 @@ __all__ = [
     "CHECK_URLS_TASK",
     "CONSUMER_TIMEOUT_SINCE",
     "RESTORE_TASK",
+    "SCHEDULER",
     "SEND_MAIL_TASK",
     "SHARED_TRANSIENT_UNTIL",
     "SLOTS",

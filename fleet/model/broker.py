@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from fleet.model.secret import SecretRef
 
+#: role of the broker user as whom beat logs in
+SCHEDULER = "scheduler"
 #: first version of RabbitMQ whose policies can say how long a consumer may hold a message
 CONSUMER_TIMEOUT_SINCE = (3, 12)
 #: first version that may refuse queues which are neither durable nor of one connection
@@ -68,8 +70,9 @@ class BrokerUser:
     """A further broker user with a role of its own."""
 
     name: str
-    #: ``publisher`` may only enqueue, ``observer`` only read the journal, ``operator`` control workers and
-    #: deal with dead letters, ``monitor`` only look at the management API
+    #: ``publisher`` may only enqueue, ``scheduler`` only where the schedule sends to, ``observer`` only read
+    #: the journal, ``operator`` control workers and deal with dead letters, ``monitor`` only look at the
+    #: management API
     role: str
     password: SecretRef
     #: the hash of that password as the broker keeps it; provisioning then needs no password
@@ -104,6 +107,11 @@ class Broker:
     result_backend: str | None = None
     #: password of the result backend
     result_password: SecretRef | None = None
+
+    @property
+    def scheduler(self) -> BrokerUser | None:
+        """The user as whom beat logs in: the first with that role; None where it is the fleet's own."""
+        return next((user for user in self.users if user.role == SCHEDULER), None)
 
     def host_user(self, host: str) -> str:
         """Return the user as whom the workers of ``host`` consume and are controlled."""

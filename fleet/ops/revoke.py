@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fleet.accounts import account
 from fleet.errors import UsageError
 from fleet.hosts.needs import beat_host, host_credentials, host_password
-from fleet.model import SLOTS, Fleet, Host, Profile
+from fleet.model import SLOTS, BrokerUser, Fleet, Host, Profile
 from fleet.ops.broker_users import our_users
 from fleet.ops.provision import open_door
 from provisioning.apply import Door
@@ -26,21 +26,32 @@ class Revoked:
     also_had: Mapping[str, str]
 
 
-def own_users(fleet: Fleet, host: Host) -> tuple[str, ...]:
-    """Return the broker users that are ``host``'s alone, in both slots; none without ``per-host``."""
-    return _users_of(fleet, host.name)
+def own_users(fleet: Fleet, host: Host, *, lost: bool = False) -> tuple[str, ...]:
+    """Return the broker users that are ``host``'s alone, in both slots; none without ``per-host``.
+
+    Of a ``lost`` host that runs beat the scheduler's user is one of them; in order, beat moves on with it.
+    """
+    return _lost_users(fleet, host.name) if lost else _users_of(fleet, host.name)
 
 
-def revoke_host(fleet: Fleet, host: Host, door: Door) -> tuple[str, ...]:
-    """Delete the broker users that are ``host``'s alone, end their connections; return those that were there.
+def revoke_host(fleet: Fleet, host: Host, door: Door, *, lost: bool = False) -> tuple[str, ...]:
+    """Delete the ``own_users`` of ``host``, end their connections; return those that were there.
 
     Raises what ``door`` raises. Once more does no harm.
     """
-    return _revoke(fleet, own_users(fleet, host), door)[0]
+    return _revoke(fleet, own_users(fleet, host, lost=lost), door)[0]
+
+
+def scheduler_of(fleet: Fleet, host: str) -> BrokerUser | None:
+    """Return the user of that role as whom beat logs in on ``host`` alone, or None."""
+    broker = fleet.broker
+    return broker.scheduler if broker.profile is Profile.PER_HOST and beat_host(fleet) == host else None
 
 
 def revoke_lost_host(fleet: Fleet, environ: Mapping[str, str], host: str) -> Revoked:
     """Shut ``host`` out of the broker; it need not be in the fleet file any more.
+
+    With it goes the scheduler's user where beat runs there: nobody else logs in as that.
 
     Raises UsageError where hosts have no users of their own, or nothing is known of the host, SecretMissing,
     and the door's errors.
@@ -52,7 +63,7 @@ def revoke_lost_host(fleet: Fleet, environ: Mapping[str, str], host: str) -> Rev
             " be shut out alone",
             hint="change the password that it knows: `fleet rotate password --all`",
         )
-    users, ended = _revoke(fleet, _users_of(fleet, host), open_door(fleet, environ)[1])
+    users, ended = _revoke(fleet, _lost_users(fleet, host), open_door(fleet, environ)[1])
     if not users and fleet.host(host) is None:
         raise UsageError(
             f"neither {fleet.source} nor the broker knows a host `{host}`", hint="see `fleet hosts list`"
@@ -69,7 +80,15 @@ def _users_of(fleet: Fleet, host: str) -> tuple[str, ...]:
     broker = fleet.broker
     if broker.profile is not Profile.PER_HOST:
         return ()
-    users = (broker.host_user(host), broker.host_sender(host))
+    return _accounts(broker.host_user(host), broker.host_sender(host))
+
+
+def _lost_users(fleet: Fleet, host: str) -> tuple[str, ...]:
+    scheduler = scheduler_of(fleet, host)
+    return (*_users_of(fleet, host), *(_accounts(scheduler.name) if scheduler else ()))
+
+
+def _accounts(*users: str) -> tuple[str, ...]:
     return tuple(account(user, slot) for user in users for slot in SLOTS)
 
 

@@ -5,13 +5,23 @@ decides which moments a crontab line means.
 """
 
 from fleet.schedule.crontab import Crontab, CrontabError, parse_crontab
-from fleet.schedule.occurrences import Occurrence, occurrences, queue_of, targets, upcoming
+from fleet.schedule.occurrences import (
+    Occurrence,
+    destination,
+    destinations,
+    occurrences,
+    queue_of,
+    targets,
+    upcoming,
+)
 from fleet.schedule.slots import jitter_seconds, slots_after
 
 __all__ = [
     "Crontab",
     "CrontabError",
     "Occurrence",
+    "destination",
+    "destinations",
     "jitter_seconds",
     "occurrences",
     "parse_crontab",

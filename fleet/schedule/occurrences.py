@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 
 from fleet.model import BACKUP_TASK, Backup, Fleet, Queue, ScheduleEntry
-from fleet.routes import queue_for_task, serving_hosts
+from fleet.routes import BrokerQueue, queue_for_task, route, serving_hosts
 from fleet.schedule.slots import jitter_seconds, slots_after
 
 
@@ -37,6 +37,18 @@ def targets(fleet: Fleet, entry: ScheduleEntry) -> tuple[str | None, ...]:
     backup = _backup_of(fleet, entry)
     patterns = entry.hosts or (backup.hosts if backup else ("*",))
     return tuple(host.name for host in fleet.hosts_for(patterns) if host.name in serving)
+
+
+def destination(fleet: Fleet, entry: ScheduleEntry, host: str | None) -> BrokerQueue:
+    """Return the queue that runs of ``entry`` on ``host`` go to. Raises UsageError when none takes them."""
+    queue = queue_of(fleet, entry)
+    return route(fleet, entry.task, host=host, queue=queue.name if queue else None)
+
+
+def destinations(fleet: Fleet) -> tuple[BrokerQueue, ...]:
+    """Return every queue that the schedule sends to, each once. Raises UsageError as ``destination`` does."""
+    sent = (destination(fleet, entry, host) for entry in fleet.schedule for host in targets(fleet, entry))
+    return tuple(dict.fromkeys(sent))
 
 
 def upcoming(fleet: Fleet, entry: ScheduleEntry, host: str | None, *, after: int) -> Iterator[Occurrence]:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from fleet.daemons.files import write_private
 from tests.hosts.fixtures import WORKERS, Clusters
 from tests.hosts.lab import Host, Lab
-from tests.hosts.site import Site, make_site, read_until
+from tests.hosts.lab.system import await_that
+from tests.hosts.site import Site, await_rest, make_site, read_until, show
 
 #: logs in with what the host has at the time, every 100 ms, and writes a line for each attempt
 ATTEMPTS = """\
@@ -136,3 +138,57 @@ def test_afterwards_there_is_nothing_to_provision_and_no_password_was_told(site:
     audit = site.run("audit", "--json").stdout
     assert "rotate password" in audit
     assert kept.removeprefix("fleet-slot-b:") not in audit
+
+
+SCHEDULE = """\
+[broker.users.{user}]
+role = "scheduler"
+password = "file:{file}"
+[schedule.pulse]
+task = "anywhere.sleep"
+kwargs = {{ seconds = 0 }}
+every = 2
+[tasks]
+"""
+
+
+def main_pids(host: Host) -> dict[str, str]:
+    """Return the main process of each unit of the fleet's that runs on ``host``."""
+    command = ("systemctl", "list-units", "--plain", "--no-legend", "--state=active", "fleet-*.service")
+    units = [line.split()[0] for line in host.console(*command).splitlines()]
+    return {unit: show(host, unit, "MainPID") for unit in units}
+
+
+def beats(site: Site) -> set[str]:
+    """Return the users as whom a beat is connected."""
+    rows = site.cluster.nodes[0].api("connections") or []
+    named = {row["user"]: row["client_properties"].get("connection_name") for row in rows}
+    return {user for user, name in named.items() if name == "fleet beat"}
+
+
+@pytest.mark.timeout(300)
+def test_a_new_password_of_the_scheduler_reaches_beat_on_its_host_and_starts_nothing_else_anew(
+    site: Site,
+) -> None:
+    user, file = f"clock-{site.user}", site.directory / "clock.password"
+    write_private(file, "ticks\n")
+    site.change("[tasks]\n", SCHEDULE.format(user=user, file=file))
+    site.run("provision", "--yes")
+    await_that(lambda: beats(site) == {user}, "beat should send as the scheduler", timeout_seconds=30)
+    await_rest(*site.hosts)
+    # What ended instances leave goes with the next run.
+    site.provision("--yes")
+    before = {host.name: main_pids(host) for host in site.hosts}
+    assert [name for name, units in before.items() if "fleet-beat.service" in units] == [site.alpha.name]
+    told = site.run("rotate", "password", "--user", user, "--yes", "--wait", "1m").stderr
+    assert f"on host {site.alpha.name};" in told
+    assert f"rotated: {user}" in told
+    await_that(lambda: beats(site) == {f"{user}+b"}, "beat should go on", timeout_seconds=30)
+    after = {host.name: main_pids(host) for host in site.hosts}
+    changed = {
+        unit for host in before for unit in before[host] if before[host][unit] != after[host].get(unit)
+    }
+    assert changed == {"fleet-beat.service"}
+    assert show(site.alpha, "fleet-beat.service", "StatusText") == "sends the schedule"
+    assert "no changes" in site.run("provision", "broker", "--prune", "--check").stderr
+    assert "no changes" in site.provision("--check").stderr

@@ -55,6 +55,16 @@ def test_the_first_broker_of_the_how_to_is_a_valid_fleet_file() -> None:
     )
 
 
+def test_the_users_of_the_how_to_on_permissions_go_together_in_one_fleet_file() -> None:
+    fleet = parse("\n".join(blocks("permissions", "toml")), source="fleet.toml")
+    assert fleet.broker.scheduler is not None
+    assert {user.name: user.role for user in fleet.broker.users} == {
+        "beat": "scheduler",
+        "shop": "publisher",
+        "prometheus": "monitor",
+    }
+
+
 def test_the_application_of_the_how_to_may_send_to_its_queues() -> None:
     (tables,) = blocks("add-an-application", "toml")
     rest = """

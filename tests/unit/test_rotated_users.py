@@ -13,7 +13,7 @@ from fleet.doctor.finding import Level
 from fleet.errors import ConfigError, PartlyDone, UsageError
 from fleet.hosts.bundle import File, bundle
 from fleet.hosts.material import gather
-from fleet.login import host_login, login_of
+from fleet.login import beat_login, host_login, login_of
 from fleet.model import Fleet
 from fleet.ops.broker_users import kept_passwords, users_wanted
 from fleet.ops.rotate import keeping
@@ -42,11 +42,19 @@ password = "env:P"
 [hosts.alpha]
 [hosts.beta]
 """
+SCHEDULED = """
+[broker.users.clock]
+role = "scheduler"
+password = "env:CLOCK"
+[schedule.urls]
+task = "fleet.check_urls"
+every = "5m"
+"""
 PER_HOST = 'profile = "per-host"\nhost_password = "env:P_{host}"'
 
 
-def fleet(more: str = "", **places: str) -> Fleet:
-    text = FILE.format(more=more)
+def fleet(more: str = "", *, tables: str = "", **places: str) -> Fleet:
+    text = FILE.format(more=more) + tables
     for old, new in places.items():
         text = text.replace(f'"env:{old}"', f'"{new}"')
     return parse(text, source="fleet.toml")
@@ -66,6 +74,23 @@ def test_a_login_is_the_user_that_the_kept_password_belongs_to() -> None:
     login = login_of(fleet().broker, environ=environ)
     assert (login.user, login.password) == ("celery+b", Secret("new"))
     assert login_of(fleet().broker, "shop", environ=environ).user == "shop"
+
+
+def test_beat_logs_in_as_the_scheduler_and_without_one_as_the_fleets_own_user() -> None:
+    environ = {"P": "main", "CLOCK": "ticks"}
+    login = beat_login(fleet(tables=SCHEDULED).broker, environ=environ)
+    assert (login.user, login.password) == ("clock", Secret("ticks"))
+    rotated = beat_login(fleet(tables=SCHEDULED).broker, environ={"CLOCK": f"{MARK}tocks"})
+    assert (rotated.user, rotated.password) == ("clock+b", Secret("tocks"))
+    plain = beat_login(fleet().broker, environ=environ)
+    assert (plain.user, plain.password) == ("celery", Secret("main"))
+
+
+def test_of_two_schedulers_the_first_is_beats() -> None:
+    second = '[broker.users.second]\nrole = "scheduler"\npassword = "env:SECOND"\n'
+    found = fleet(tables=SCHEDULED + second)
+    assert beat_login(found.broker, environ={"CLOCK": "ticks"}).user == "clock"
+    assert only(choose_passwords(found, ("second",))).hosts == ()
 
 
 def test_both_users_of_a_host_change_with_its_one_password() -> None:
@@ -155,6 +180,10 @@ def test_users_that_share_a_password_are_rotated_together_and_hosts_that_have_it
     kept = only(choose_passwords(fleet(), ("ops",)))
     assert (kept.name, kept.hosts) == ("celery and ops", ("alpha", "beta"))
     assert only(choose_passwords(fleet(), ("shop",))).hosts == ()
+    clock = only(choose_passwords(fleet(PER_HOST, tables=SCHEDULED), ("clock",)))
+    assert (clock.users, clock.hosts) == (("clock",), ("alpha",))
+    main = only(choose_passwords(fleet(PER_HOST, tables=SCHEDULED, P="env:MAIN"), ("celery",)))
+    assert main.hosts == ()
     of_host = only(choose_passwords(fleet(PER_HOST), ("celery-beta_send",)))
     assert (of_host.users, of_host.hosts) == (("celery-beta", "celery-beta_send"), ("beta",))
 

@@ -4,12 +4,12 @@ from fleet.accounts import SUFFIX, declared_name
 from fleet.config.checks.draft import Draft
 from fleet.config.convert import HOST_VARIABLE
 from fleet.config.locate import Path
-from fleet.model import Kind, Profile
+from fleet.model import SCHEDULER, BrokerUser, Host, Kind, Profile
 
 #: objects of every broker that are never a fleet's own
 FOREIGN_VHOST = "/"
 FOREIGN_USER = "guest"
-#: what the two broker users of a host log in with
+#: what users log in with; the last is of the second of a host's two
 HOST_SECRETS = ("password", "password_hash", "sender_password_hash")
 EXAMPLE = 'such as host_password = "file:/etc/fleet/{host}.password" in [broker]'
 PER_HOST = 'profile = "per-host" in [broker] gives each host a user of its own'
@@ -67,7 +67,10 @@ def check_users(draft: Draft) -> None:
 
 
 def check_host_users(draft: Draft) -> None:
-    """With the profile ``per-host`` each host has a user and a password of its own; else none has."""
+    """With the profile ``per-host`` each host has a user and a password of its own; else none has.
+
+    No host's password is beat's either, which lies on one of them.
+    """
     fleet, file = draft.fleet, draft.file.broker
     if fleet.broker.profile is not Profile.PER_HOST:
         _refuse_host_passwords(draft)
@@ -91,19 +94,29 @@ def _check_apart(draft: Draft) -> None:
     fleet, broker = draft.fleet, draft.fleet.broker
     others = {broker.user, *(user.name for user in broker.users)}
     others |= {broker.management.user} if broker.management else set()
-    owners: dict[object, str] = {broker.password: f"user `{broker.user}`"}
-    if broker.password_hash is not None:
-        owners[broker.password_hash] = f"user `{broker.user}`"
     for host in fleet.hosts:
         for user in sorted({broker.host_user(host.name), broker.host_sender(host.name)} & others):
             draft.problems.add(("hosts", host.name), f"its broker user `{user}` has another role already")
-        me = f"host `{host.name}`"
-        for key in HOST_SECRETS:
-            secret = getattr(host, key)
-            owner = owners.setdefault(secret, me) if secret else me
-            if owner != me:
-                what = "password" if key == "password" else "hash"
-                draft.problems.add(("hosts", host.name, key), f"is the {what} of {owner}, too")
+    owners: dict[object, str] = {broker.password: f"user `{broker.user}`"}
+    if broker.password_hash is not None:
+        owners[broker.password_hash] = f"user `{broker.user}`"
+    # What lies on one host must open nothing that is not that host's.
+    schedulers = [user for user in broker.users if user.role == SCHEDULER]
+    with_secrets: list[Host | BrokerUser] = [*fleet.hosts, *schedulers]
+    for each in with_secrets:
+        _check_secrets_apart(draft, each, owners)
+
+
+def _check_secrets_apart(draft: Draft, each: Host | BrokerUser, owners: dict[object, str]) -> None:
+    is_host = isinstance(each, Host)
+    path: Path = ("hosts", each.name) if is_host else ("broker", "users", each.name)
+    me = f"{'host' if is_host else 'user'} `{each.name}`"
+    for key in HOST_SECRETS:
+        secret = getattr(each, key, None)
+        owner = owners.setdefault(secret, me) if secret else me
+        if owner != me:
+            what = "password" if key == "password" else "hash"
+            draft.problems.add((*path, key), f"is the {what} of {owner}, too")
 
 
 def _refuse_host_passwords(draft: Draft) -> None:

@@ -42,8 +42,8 @@ class ManagementTable(Table):
 class UserTable(Table):
     """A further broker user with one role."""
 
-    role: Literal["publisher", "observer", "operator", "monitor"]
-    """Only enqueue, only read the journal, control workers and settle dead letters, or only see the API."""
+    role: Literal["publisher", "scheduler", "observer", "operator", "monitor"]
+    """Enqueue, send the schedule (beat), read outcomes, control workers and dead letters, or see the API."""
     password: Reference
     """The user's password."""
     password_hash: Reference | None = None

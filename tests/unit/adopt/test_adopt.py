@@ -90,6 +90,7 @@ ROLES = st.one_of(
     st.just({"role": "observer"}),
     st.just({"role": "operator"}),
     st.just({"role": "monitor"}),
+    st.just({"role": "scheduler"}),
     st.lists(st.sampled_from(["shop", "email"]), unique=True).map(
         lambda queues: {"role": "publisher", "queues": queues}
     ),
@@ -129,7 +130,11 @@ def test_whatever_fleet_was_provisioned_the_adopted_file_changes_nothing(
         if broker.management and door != "http"
         else set()
     )
-    assert left <= expected
+    # Rights that a schedule explains are those of no other role, unless they are a publisher's as well.
+    clocks = {user.name for user in broker.users if user.role == "scheduler"}
+    of_clocks = {row.label for row in state.permissions if row.user in clocks}
+    of_clocks |= {row.label for row in state.topic_permissions if row.user in clocks}
+    assert left <= expected | of_clocks
     # Every hash leads back to the very hash that the broker has.
     stored = {user.name: user.password for user in state.users}
     lines = dict(line.split("=", 1) for line in found.secrets.splitlines() if line[:1] not in "#")
@@ -155,6 +160,44 @@ def test_a_monitor_is_recognised_by_its_tag_and_kept() -> None:
     assert [user.role for user in parse(found.file, source="x").broker.users if user.name == "eyes-on"] == [
         "monitor"
     ]
+
+
+SCHEDULE = """
+[broker.users.clock]
+role = "scheduler"
+password = "env:P"
+[schedule.urls]
+task = "fleet.check_urls"
+every = "5m"
+"""
+IMAGES = '[schedule.images]\ntask = "images.thumbnails"\nhosts = ["alpha"]\nevery = "1h"\n'
+ONE_BACKUP = """
+[backups.etc]
+hosts = ["alpha"]
+sources = ["/etc"]
+destination = "/b"
+[schedule.etc]
+backup = "etc"
+every = "1d"
+"""
+
+
+def test_a_scheduler_whose_queues_are_whole_is_adopted_as_the_publisher_that_has_its_rights() -> None:
+    found = adopted(provisioned(FILE + SCHEDULE + IMAGES, VERSIONS[0]), **MANAGED)
+    assert (found.plan.changes, found.unmanaged) == ((), ())
+    (clock,) = (user for user in parse(found.file, source="x").broker.users if user.name == "clock")
+    assert (clock.role, sorted(clock.queues)) == ("publisher", ["default", "images"])
+
+
+@pytest.mark.parametrize("schedule", [SCHEDULE + ONE_BACKUP, SCHEDULE[: SCHEDULE.index("[schedule.urls]")]])
+def test_a_scheduler_whose_rights_only_its_schedule_explains_is_left_alone(schedule: str) -> None:
+    found = adopted(provisioned(FILE + schedule, VERSIONS[0]), **MANAGED)
+    assert found.plan.changes == ()
+    labels = {left.label for left in found.unmanaged}
+    assert "permission of user clock in vhost celery" in labels
+    assert all("user clock" in label for label in labels)
+    assert all("`scheduler`" in left.reason for left in found.unmanaged)
+    assert "# permission of user clock in vhost celery: these rights are those of no role" in found.file
 
 
 def test_adopting_what_was_adopted_writes_the_same_file() -> None:

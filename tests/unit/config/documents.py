@@ -93,7 +93,10 @@ BROKERS: list[Document] = [
         "password": "file:/etc/fleet/broker",
         "tls": {"ca": "/etc/fleet/ca.pem"},
         "management": {"url": "https://mq1:15671", "user": "admin", "password": "env:A"},
-        "users": {"shop": {"role": "publisher", "queues": ["email"], "password": "env:S"}},
+        "users": {
+            "shop": {"role": "publisher", "queues": ["email"], "password": "env:S"},
+            "clock": {"role": "scheduler", "password": "env:C", "password_hash": "env:C_HASH"},
+        },
     },
 ]
 SNAPSHOT: Document = {

@@ -75,12 +75,24 @@ ENVIRON = {
     "SMTP": "smtp-secret",
     "ADMIN": "admin-secret",
     "SHOP": "shop-secret",
+    "CLOCK": "clock-secret",
 }
+#: as whom beat logs in, where a fleet has it
+CLOCK = """\
+[broker.users.clock]
+role = "scheduler"
+password = "env:CLOCK"
+"""
 RELEASE = "1.2.3-0123456789ab"
 
 
 def office() -> Fleet:
     return parse(TEXT, source="/home/ops/fleet.toml")
+
+
+def office_with_clock() -> Fleet:
+    """Return the office, whose beat has a user of its own."""
+    return parse(TEXT + CLOCK, source="/home/ops/fleet.toml")
 
 
 def material(fleet: Fleet, host: str, *, environ: dict[str, str] | None = None) -> Material:

@@ -14,7 +14,7 @@ from fleet.hosts.hostfile import host_file, host_fleet
 from fleet.hosts.units import Instance
 from fleet.model import Fleet
 from tests.unit.config.documents import Document, documents, to_toml
-from tests.unit.hosts.fleets import ENVIRON, RELEASE, material, office
+from tests.unit.hosts.fleets import ENVIRON, RELEASE, material, office, office_with_clock
 
 
 def records_of(fleet: Fleet, host: str) -> tuple[Record, ...]:
@@ -43,6 +43,37 @@ def test_a_host_gets_the_secrets_of_what_runs_there_and_no_others() -> None:
         "smtp-password": "smtp-secret",
     }
     assert credentials(records_of(fleet, "beta")) == {"host-password-beta": "beta-secret"}
+
+
+def test_where_beat_has_a_user_of_its_own_the_fleets_password_is_on_no_host() -> None:
+    fleet = office_with_clock()
+    assert credentials(records_of(fleet, "alpha")) == {
+        "scheduler-password": "clock-secret",
+        "host-password-alpha": "alpha-secret",
+        "smtp-password": "smtp-secret",
+    }
+    assert credentials(records_of(fleet, "beta")) == {"host-password-beta": "beta-secret"}
+    for host in ("alpha", "beta"):
+        assert "main-secret" not in everything(records_of(fleet, host))
+
+
+def test_beats_unit_loads_the_schedulers_password_and_no_worker_does() -> None:
+    for fleet, loaded in ((office(), "broker-password"), (office_with_clock(), "scheduler-password")):
+        units = {
+            record.path.rpartition("/")[2]: record.content.decode()
+            for record in records_of(fleet, "alpha")
+            if isinstance(record, File) and record.path.startswith("/etc/systemd/")
+        }
+        lines = [line for line in units["fleet-beat.service"].splitlines() if "LoadCredential" in line]
+        assert lines == [f"LoadCredential={loaded}:/etc/fleet/credentials/{loaded}"]
+        assert [name for name, text in units.items() if loaded in text] == ["fleet-beat.service"]
+
+
+def test_a_hosts_file_names_beats_user_and_no_other() -> None:
+    declared = tomllib.loads(host_file(office_with_clock()))
+    assert declared["broker"]["users"] == {
+        "clock": {"role": "scheduler", "password": "credential:scheduler-password"}
+    }
 
 
 def test_a_fleet_file_that_was_made_for_all_hosts_is_the_one_that_each_would_get() -> None:

@@ -9,7 +9,7 @@ from fleet.model import Fleet
 from fleet.secrets import Secret
 from provisioning.hosts.objects import Unit
 from provisioning.hosts.state import HostState
-from tests.unit.hosts.fleets import RELEASE, material, office
+from tests.unit.hosts.fleets import RELEASE, material, office, office_with_clock
 
 
 def digests(fleet: Fleet, given: Material, *, release: str = RELEASE) -> dict[str, str]:
@@ -35,6 +35,13 @@ def test_a_changed_credential_concerns_those_that_load_it() -> None:
     changed = replace(given, secrets={**given.secrets, "smtp-password": Secret("another")})
     after = digests(fleet, changed)
     assert {name for name in before if before[name] != after[name]} == {"fleet-worker@mail-a.service"}
+
+
+def test_a_new_password_of_the_scheduler_concerns_beat_alone() -> None:
+    fleet, given = office_with_clock(), material(office_with_clock(), "alpha")
+    before = digests(fleet, given)
+    after = digests(fleet, replace(given, secrets={**given.secrets, "scheduler-password": Secret("another")}))
+    assert {name for name in before if before[name] != after[name]} == {BEAT}
 
 
 def test_the_same_fleet_gives_the_same_digests() -> None:
