@@ -29,6 +29,9 @@ from fleet.publish.compose import Destinations, backup_messages, mail_message
 from fleet.publish.many import Deliveries, TaskCall, send_many
 from fleet.publish.message import NOTHING
 
+#: tasks of which a client remembers when they were sent; for older ones the whole journal is read
+REMEMBERED_TASKS = 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentTask:
@@ -85,7 +88,7 @@ class Client:
         self._publisher: Publisher | None = None
         self._outbox = None if outbox is None else Outbox(outbox, fleet=self.fleet.name)
         self._sender = None if self._outbox is None else OutboxSender(self._outbox, self._open)
-        #: task id → when it was first sent by this client (epoch seconds)
+        #: task id → when it was first sent by this client (epoch seconds), the newest of them
         self._sent: dict[str, float] = {}
 
     def send(
@@ -219,9 +222,16 @@ class Client:
             for message, fate in zip(messages, fates, strict=True)
             if isinstance(fate, Place)
         )
-        self._sent = {task.id: now for task in sent} | self._sent
+        self._remember(sent, now)
         _require_all_taken(sent, [fate for fate in fates if not isinstance(fate, Place)])
         return sent
+
+    def _remember(self, sent: Sequence[SentTask], now: float) -> None:
+        for task in sent:
+            # The first time counts: what a repetition stands for may have ended before it.
+            self._sent.setdefault(task.id, now)
+        while len(self._sent) > REMEMBERED_TASKS:
+            del self._sent[next(iter(self._sent))]
 
     def _publish(self, messages: Sequence[TaskMessage]) -> tuple[BrokerRefused | None, ...]:
         ids = ", ".join(message.task_id for message in messages)
