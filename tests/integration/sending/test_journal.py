@@ -5,8 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from fleet.connection import Target
 from fleet.errors import BrokerRefused, BrokerUnreachable
 from fleet.journal import JournalReader, JournalWriter, Outcome, tail
+from fleet.letters.letter import read_letter
+from fleet.letters.outcomes import Outcomes
 from fleet.login import Login
 from fleet.model import Node
 from tests.integration.sending.topology import Site
@@ -174,3 +177,17 @@ def test_a_forked_child_leaves_the_journal_alone(site: Site) -> None:
         writer.put_nowait(outcome("parent"))
     assert os.waitstatus_to_exitcode(status) == 0
     assert [record.task_id for record in tail(site.fleet, login(site), count=5)] == ["parent"]
+
+
+def test_how_a_dead_letters_task_ended_is_found_though_the_last_record_is_of_a_host_with_a_slow_clock(
+    site: Site,
+) -> None:
+    site.declare_journal()
+    failed = outcome("1", "failed")
+    for record in (failed, outcome("2")._replace(finished=10.0)):
+        with JournalWriter(site.fleet, "alpha", site.password) as writer:
+            writer.put_nowait(record)
+    headers = {"id": "1", "task": failed.task, "fleet_refused_time": failed.finished}
+    letter = read_letter(dead_letter_queue="fleet.backup.dlq", headers=headers, properties={}, body=b"")
+    target = Target(broker=site.fleet.broker, login=login(site), name="test")
+    assert Outcomes(target).last([letter]) == {"1": failed}
