@@ -152,7 +152,14 @@ class Client:
         *,
         key: str | None = None,
     ) -> tuple[SentTask, ...]:
-        """Send the same mail to each recipient, in a task of its own; nothing is sent if one is invalid."""
+        """Send the same mail to each recipient, in a task of its own; nothing is sent if one is invalid.
+
+        A ``key`` means one mail, so it goes with one recipient only.
+        """
+        if key is not None and len(recipients) > 1:
+            raise UsageError(
+                "one key means one mail", hint="send to one recipient at a time, each with its key"
+            )
         messages = [
             mail_message(self.fleet, to=to, template=template, context=context, key=key) for to in recipients
         ]

@@ -8,6 +8,7 @@ import pytest
 
 import fleet
 from fleet.client import Client
+from fleet.errors import UsageError
 from fleet.model import Broker, Fleet, Node, Queue, Worker
 from fleet.publish import TaskMessage
 
@@ -85,3 +86,8 @@ def test_a_client_that_lives_long_remembers_its_last_tasks_only(monkeypatch: pyt
     assert forgotten == 0.0
     assert remembered is not None
     assert remembered >= began
+
+
+def test_one_key_is_for_one_mail() -> None:
+    with Client(FLEET, {}) as client, pytest.raises(UsageError, match="one key means one mail"):
+        client.mails(["a@example.org", "b@example.org"], "welcome", key="k")
