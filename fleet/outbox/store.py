@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fleet.errors import OutboxFull, OutboxUnusable, UsageError
-from fleet.outbox.database import Connection, Row, forwarding_lock, opened, transaction
+from fleet.outbox.database import Connection, Row, forwarding_lock, looked_into, opened, transaction
 from fleet.outbox.file import FileState, hold_lock, require_private_file, settled_state
 from fleet.outbox.record import Backlog, KeptTask, QueueBacklog, Volume, from_text, to_text
 from fleet.publish.message import TaskMessage
@@ -132,7 +132,7 @@ class Outbox:
         if not require_private_file(self.path):
             yield None
             return
-        with opened(self.path, fleet=self._fleet) as connection:
+        with looked_into(self.path, fleet=self._fleet) as connection:
             yield connection
 
     def _require_room(self, connection: Connection, added: Volume) -> None:

@@ -322,16 +322,46 @@ assert ids() == kept, (ids(), kept)
 outbox.keep([task(task_id="again")], now=0)
 print(len(kept), ids() == [*kept, "again"])
 """
+#: sends on a disk that has no room, with nothing in the outbox, then with a task that was kept before
+WHERE_NOTHING_FITS = """
+import sys
+from pathlib import Path
+from fleet.errors import OutboxUnusable
+from fleet.outbox import Outbox
+from fleet.outbox.sending import OutboxSender
+from tests.integration.outbox.broker import ToldBroker, task
+disk, broker = Path(sys.argv[1]), ToldBroker()
+outbox = Outbox(disk / "box" / "outbox.sqlite3", fleet="test")
+sender = OutboxSender(outbox, lambda: broker)
+def with_full_disk(*ids):
+    (disk / "ballast").write_bytes(b"")
+    with (disk / "ballast").open("wb", buffering=0) as ballast:
+        try:
+            while ballast.write(bytes(512)):
+                pass
+        except OSError:
+            pass
+    print(*(str(getattr(fate, "message", fate)) for fate in sender.deliver([task(task_id=id) for id in ids])))
+    print([each.message.task_id for each in outbox.tasks()], dict(broker.queues))
+    (disk / "ballast").unlink()
+outbox.keep([task(task_id="first")], now=0)
+with outbox.forwarding() as drain:
+    drain.remove(drain.first("fleet.email"))
+with_full_disk("a", "b")
+outbox.keep([task(task_id="kept")], now=0)
+with_full_disk("c")
+"""
 MOUNT_AND_RUN = 'mount -t tmpfs -o size=512k fleet "$1" && exec "$2" -c "$3" "$1"'
 
 
-def test_a_disk_that_is_really_full_refuses_the_task_until_there_is_room(tmp_path: Path) -> None:
+def on_a_small_disk(program: str, tmp_path: Path) -> list[str]:
+    """Return what ``program`` says where its disk has 512 KiB."""
     # A disk of the process's own, which needs no root where users may have namespaces.
     namespace = ("unshare", "--mount", "--map-root-user")
     if subprocess.run((*namespace, "true"), capture_output=True, check=False).returncode:
         pytest.skip("this user may not mount a small disk (`unshare --mount --map-root-user`)")
     done = subprocess.run(
-        (*namespace, "sh", "-c", MOUNT_AND_RUN, "sh", str(tmp_path), sys.executable, ON_A_SMALL_DISK),
+        (*namespace, "sh", "-c", MOUNT_AND_RUN, "sh", str(tmp_path), sys.executable, program),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -339,11 +369,25 @@ def test_a_disk_that_is_really_full_refuses_the_task_until_there_is_room(tmp_pat
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    refusal, found = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_a_disk_that_is_really_full_refuses_the_task_until_there_is_room(tmp_path: Path) -> None:
+    refusal, found = on_a_small_disk(ON_A_SMALL_DISK, tmp_path)
     assert "no space is left" in refusal
     assert "| see `df -h -- " in refusal
     count, is_whole = found.split()
     assert (int(count) > 20, is_whole) == (True, "True")
+
+
+def test_on_a_full_disk_a_task_still_goes_to_a_broker_that_is_there_unless_others_wait(
+    tmp_path: Path,
+) -> None:
+    sent, there, refused, left = on_a_small_disk(WHERE_NOTHING_FITS, tmp_path)
+    assert sent == "broker broker"
+    assert there == "[] {'fleet.email': ['a', 'b']}"
+    assert "no space is left" in refused
+    assert left == "['kept'] {'fleet.email': ['a', 'b']}"
 
 
 #: keeps tasks for ever and says each id after it was kept
