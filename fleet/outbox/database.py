@@ -15,7 +15,7 @@ from fleet.outbox.record import DEFAULT_LIMITS
 from fleet.outbox.schema import MIGRATIONS
 
 Connection = sqlite3.Connection
-Row = tuple[int, str, int, str | None, float | None]
+Row = tuple[int, str, str, float, str, int, str | None, float | None]
 
 BUSY_TIMEOUT_SECONDS = 10.0
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})

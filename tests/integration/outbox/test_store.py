@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import OutboxBusy, OutboxFull, OutboxUnusable, UsageError
-from fleet.outbox import Outbox, Volume
+from fleet.outbox import Outbox, Volume, forward
 from fleet.outbox.file import hold_lock, settled_state
 from fleet.outbox.record import to_text
-from tests.integration.outbox.broker import EMAIL, SHOP, task
+from tests.integration.outbox.broker import EMAIL, SHOP, ToldBroker, task
 
 ROOT = Path(__file__).parents[3]
 SPAWN = multiprocessing.get_context("spawn")
@@ -208,11 +208,32 @@ def test_an_outbox_of_a_newer_fleet_is_left_alone(outbox: Outbox, path: Path) ->
 
 
 def test_a_task_that_only_a_newer_fleet_can_read_is_named(outbox: Outbox, path: Path) -> None:
-    outbox.keep([task()], now=0)
+    outbox.keep([task(task_id="newer"), task(task_id="older")], now=5)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE message SET message = json_set(message, '$.new_field', 1)")
-    with pytest.raises(OutboxUnusable, match=r"task number 1 .* cannot be read: .*new_field"):
-        outbox.tasks()
+        connection.execute(
+            "UPDATE message SET message = json_set(message, '$.new_field', 1) WHERE number = 1"
+        )
+    newer, older = outbox.tasks()
+    assert (newer.message.task_id, newer.message.queue.name, newer.message.task) == ("newer", EMAIL.name, "?")
+    assert newer.message.first_sent == 5
+    assert "it cannot be read: " in str(newer.refusal)
+    assert "new_field" in str(newer.unreadable)
+    assert older.unreadable is None
+
+
+def test_a_task_that_cannot_be_read_holds_its_own_queue_and_can_be_discarded(
+    outbox: Outbox, path: Path
+) -> None:
+    outbox.keep([task(task_id="a"), task(task_id="b"), task(task_id="x", queue=SHOP)], now=0)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE message SET message = '[]' WHERE task_id = 'a'")
+    broker = ToldBroker()
+    done = forward(outbox, broker)
+    assert (done.delivered, done.left, [held.number for held in done.held]) == (1, 2, [1])
+    assert "it cannot be read" in str(outbox.backlog().queues[0].refusal)
+    outbox.discard([1])
+    assert forward(outbox, broker).delivered == 1
+    assert dict(broker.queues) == {SHOP.name: ["x"], EMAIL.name: ["b"]}
 
 
 def test_a_damaged_outbox_is_an_error_and_stays_where_it_is(outbox: Outbox, path: Path) -> None:
