@@ -179,12 +179,16 @@ def test_a_forked_child_leaves_the_journal_alone(site: Site) -> None:
     assert [record.task_id for record in tail(site.fleet, login(site), count=5)] == ["parent"]
 
 
-def test_how_a_dead_letters_task_ended_is_found_though_the_last_record_is_of_a_host_with_a_slow_clock(
-    site: Site,
+@pytest.mark.parametrize("before", [[], ["fast", "fast"]])
+@pytest.mark.parametrize("after", ["slow", "fast"])
+def test_hosts_whose_clocks_are_wrong_do_not_hide_how_a_dead_letters_task_ended(
+    site: Site, before: list[str], after: str
 ) -> None:
     site.declare_journal()
     failed = outcome("1", "failed")
-    for record in (failed, outcome("2")._replace(finished=10.0)):
+    clocks = {"slow": 10.0, "fast": failed.finished + 600}
+    others = [outcome("2")._replace(finished=clocks[clock]) for clock in (*before, after)]
+    for record in (*others[:-1], failed, others[-1]):
         with JournalWriter(site.fleet, "alpha", site.password) as writer:
             writer.put_nowait(record)
     headers = {"id": "1", "task": failed.task, "fleet_refused_time": failed.finished}
