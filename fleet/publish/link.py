@@ -192,6 +192,8 @@ class Link:
             _inherited.append(self._connection)
             self._connection = self._channel = None
             self.drop()
+        # What another thread had on its way when the process forked.
+        self.window.clear()
 
     def _transport(self) -> Any:
         """Return what reads and writes; py-amqp would connect anew, by itself, on a connection that ended."""
