@@ -145,8 +145,10 @@ def _hosts_of(fleet: Fleet, backup: Backup, patterns: Sequence[str]) -> tuple[st
 
 
 def _require_key(key: str | None) -> None:
+    if key is None:
+        return
     # An empty one is what a shell makes of a variable that is not set: all work would be one piece of work.
-    if key is None or (isinstance(key, str) and key and key == key.encode("utf-8", "replace").decode()):
+    if isinstance(key, str) and key and key == key.encode("utf-8", "replace").decode():
         return
     raise UsageError(
         "the idempotency key is empty, or no text in UTF-8",
@@ -161,8 +163,10 @@ def _require_arguments(task: str, args: Sequence[object], kwargs: Mapping[str, o
             f"the arguments of task `{task}` are of type {type(kwargs).__name__}, not names with values",
             hint='such as client.send("shop.charge", {"order": 7})',
         )
-    # A text is a sequence, too: of its characters.
-    if isinstance(args, str | bytes | Mapping) or not isinstance(args, Sequence):
+    # A text is a sequence, too: of its characters. What nearly all pass is told first, for many are sent.
+    if type(args) not in (tuple, list) and (
+        isinstance(args, str | bytes | Mapping) or not isinstance(args, Sequence)
+    ):
         raise UsageError(
             f"the positional arguments of `{task}` are of type {type(args).__name__}, not a list of values",
             hint='such as client.send("shop.report", args=["2026-01"])',
