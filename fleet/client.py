@@ -28,6 +28,8 @@ from fleet.publish import Publisher, TaskMessage
 from fleet.publish.compose import Destinations, backup_messages, mail_message
 from fleet.publish.many import Deliveries, TaskCall, send_many
 from fleet.publish.message import NOTHING
+from fleet.publish.remembered import Remembered
+from fleet.publish.turn import Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class Client:
     With ``outbox``, a file on a local disk, a task that no broker answers for is kept there instead, and goes
     to the broker later: with a further task that is sent, with ``forward``, or by `fleet outbox forward`.
 
-    Not for use from several threads at once. Every sending method raises UsageError (the fleet has no such
+    Threads that share a client send one after the other. Sending raises UsageError (the fleet has no such
     thing), BrokerUnreachable, BrokerRefused, PartlyDone (the broker took some of several tasks), or
     PublishUncertain (it may or may not be queued); with an outbox OutboxFull or OutboxUnusable, too.
     """
@@ -82,11 +84,11 @@ class Client:
         self._destinations = Destinations(self.fleet)
         self._environ = os.environ if environ is None else environ
         self._user = user
+        self._turn = Turn()
         self._publisher: Publisher | None = None
         self._outbox = None if outbox is None else Outbox(outbox, fleet=self.fleet.name)
         self._sender = None if self._outbox is None else OutboxSender(self._outbox, self._open)
-        #: task id → when it was first sent by this client (epoch seconds)
-        self._sent: dict[str, float] = {}
+        self._sent = Remembered()
 
     def send(
         self,
@@ -127,7 +129,8 @@ class Client:
                 "`send_many` does not use the outbox, so it would overtake the tasks that wait there",
                 hint="send one by one, or with a client that has no outbox",
             )
-        return send_many(self._open(), self.fleet, calls)
+        with self._turn:
+            return send_many(self._open(), self.fleet, calls)
 
     def backup(
         self, name: str, hosts: Sequence[str] | None = None, *, key: str | None = None
@@ -149,7 +152,14 @@ class Client:
         *,
         key: str | None = None,
     ) -> tuple[SentTask, ...]:
-        """Send the same mail to each recipient, in a task of its own; nothing is sent if one is invalid."""
+        """Send the same mail to each recipient, in a task of its own; nothing is sent if one is invalid.
+
+        A ``key`` means one mail, so it goes with one recipient only.
+        """
+        if key is not None and len(recipients) > 1:
+            raise UsageError(
+                "one key means one mail", hint="send to one recipient at a time, each with its key"
+            )
         messages = [
             mail_message(self.fleet, to=to, template=template, context=context, key=key) for to in recipients
         ]
@@ -170,8 +180,7 @@ class Client:
         outcomes, BrokerRefused when the journal may not be read.
         """
         wanted = frozenset(task_ids)
-        since = min((self._sent.get(task_id, 0.0) for task_id in wanted), default=0.0)
-        with self._watch(since=since) as watch:
+        with self._watch(since=self._sent.since(wanted)) as watch:
             found = watch.wait_for(wanted, timeout_seconds=timeout_seconds)
         require_all(wanted, found, timeout_seconds)
         return found
@@ -184,12 +193,14 @@ class Client:
         """
         if self._outbox is None:
             raise UsageError("this client has no outbox", hint="make it with `Client(…, outbox=PATH)`")
-        return forward(self._outbox, self._open())
+        with self._turn:
+            return forward(self._outbox, self._open())
 
     def close(self) -> None:
         """Close the connection; it is opened again when something is sent."""
-        if self._publisher is not None:
-            self._publisher.close()
+        with self._turn:
+            if self._publisher is not None:
+                self._publisher.close()
 
     def __enter__(self) -> Self:
         return self
@@ -209,17 +220,18 @@ class Client:
             render(open_templates(mail.templates), template, context)
 
     def _deliver(self, messages: Sequence[TaskMessage]) -> tuple[SentTask, ...]:
-        now = time.time()
-        if self._sender is not None:
-            fates = self._sender.deliver(messages)
-        else:
-            fates = tuple(refusal or Place.BROKER for refusal in self._publish(messages))
-        sent = tuple(
-            _sent_task(message, fate)
-            for message, fate in zip(messages, fates, strict=True)
-            if isinstance(fate, Place)
-        )
-        self._sent = {task.id: now for task in sent} | self._sent
+        with self._turn:
+            now = time.time()
+            if self._sender is not None:
+                fates = self._sender.deliver(messages)
+            else:
+                fates = tuple(refusal or Place.BROKER for refusal in self._publish(messages))
+            sent = tuple(
+                _sent_task(message, fate)
+                for message, fate in zip(messages, fates, strict=True)
+                if isinstance(fate, Place)
+            )
+            self._sent.note((task.id for task in sent), now=now)
         _require_all_taken(sent, [fate for fate in fates if not isinstance(fate, Place)])
         return sent
 

@@ -52,20 +52,26 @@ json_option = click.option(
 
 def emit_json(record: object) -> None:
     """Print ``record`` (dataclass, mapping or sequence) as JSON on stdout."""
-    click.echo(json.dumps(_plain(record), indent=2, ensure_ascii=False, default=str))
+    click.echo(to_json(_plain(record), indent=2))
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """Return ``value`` as JSON for any stream: half a character, which a sender may have sent, is escaped."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def emit_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print aligned columns on stdout; colour and width only where stdout is a terminal.
 
-    Cells may hold a stranger's text: brackets and colons in it mean nothing.
+    Cells may hold a stranger's text: brackets and colons in it mean nothing, and no cursor is moved.
     """
     from rich.console import Console
     from rich.table import Table
 
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(shown, row))
     if sys.stdout.isatty():
         Console(highlight=False, markup=False, emoji=False).print(table)
         return

@@ -1,6 +1,5 @@
 """``fleet dead-letters``: look at what was given up, send it again, give it up for good, keep a copy."""
 
-import json
 import sys
 import time
 from contextlib import nullcontext
@@ -12,7 +11,15 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from fleet.cli.context import Invocation, emit_json, emit_table, json_option, pass_invocation, say
+from fleet.cli.context import (
+    Invocation,
+    emit_json,
+    emit_table,
+    json_option,
+    pass_invocation,
+    say,
+    to_json,
+)
 from fleet.cli.dead_letters_act import discard, replay
 from fleet.cli.new_file import new_file
 from fleet.cli.selecting import Selecting, selecting_options
@@ -179,6 +186,8 @@ def _record(details: "Details") -> dict[str, Any]:
 
 
 def _described(record: dict[str, Any], zone: ZoneInfo) -> str:
+    from provisioning.render import printable
+
     nested = ("deaths", "history", "arguments")
     lines = [
         f"{name}: {_moment(value, zone) if name in ('died', 'first_sent') else value}"
@@ -195,9 +204,10 @@ def _described(record: dict[str, Any], zone: ZoneInfo) -> str:
             f"by {run['worker']} on {run['host']}{f' ({told})' if told else ''}"
         )
     if "arguments" in record:
-        shown = record["arguments"]
-        lines.append("arguments: " + (json.dumps(shown, ensure_ascii=False) if shown else "cannot be read"))
-    return "\n".join(lines)
+        arguments = record["arguments"]
+        lines.append("arguments: " + (to_json(arguments) if arguments else "cannot be read"))
+    # Line ends, too: what a stranger wrote must not look like a line of ours.
+    return "\n".join(map(printable, lines))
 
 
 @dead_letters.command(
@@ -222,7 +232,7 @@ def export(invocation: Invocation, *, selecting: Selecting, output: str) -> None
     count = 0
     with nullcontext(sys.stdout) if output == "-" else new_file(Path(output), option="--output") as file:
         for record in export_letters(access, selection, now=time.time()):
-            file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+            file.write(to_json(record) + "\n")
             count += 1
     say(f"{count} dead letters copied")
 

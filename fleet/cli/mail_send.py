@@ -4,7 +4,6 @@ import click
 
 from fleet.cli.context import Invocation, pass_invocation
 from fleet.cli.sending import Waiting, parse_object, send_and_report, sending_options
-from fleet.errors import UsageError
 
 
 @click.command(
@@ -35,8 +34,6 @@ def send(
     waiting: Waiting,
 ) -> None:
     """Send a mail to each recipient, in a task of its own, and print the tasks' ids."""
-    if key is not None and len(recipients) > 1:
-        raise UsageError("one key means one mail", hint="send to one `--to` at a time, each with its own key")
     variables = parse_object(context, option="--context")
     send_and_report(
         invocation,

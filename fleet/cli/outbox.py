@@ -14,6 +14,9 @@ from fleet.errors import UsageError
 if TYPE_CHECKING:
     from fleet.ops.outbox import ListedTask
 
+#: what a limit may be at most; the outbox's file holds no number beyond 2**63 - 1
+_MOST_TASKS, _MOST_BYTES = 10**9, 10**15
+
 
 @click.group(epilog="Start with `fleet outbox status`.")
 def outbox() -> None:
@@ -119,7 +122,7 @@ Examples:
   fleet outbox limit --bytes 512M --json"""
 )
 @click.option(
-    "--messages", type=click.IntRange(min=1), show_envvar=True, help="Keep at most this many tasks."
+    "--messages", type=click.IntRange(1, _MOST_TASKS), show_envvar=True, help="Keep at most this many tasks."
 )
 @click.option("--bytes", "size", show_envvar=True, help="Keep at most so much, such as 64M or 1G.")
 @outbox_file_option
@@ -149,9 +152,12 @@ def _size(text: str) -> int:
     from fleet.config.values import parse_size
 
     try:
-        return parse_size(int(text) if text.isdecimal() else text)
+        size = parse_size(int(text) if text.isdecimal() else text)
     except ValueError as error:
         raise UsageError(f"--bytes {error}") from error
+    if size > _MOST_BYTES:
+        raise UsageError(f"--bytes must be at most {_MOST_BYTES}")
+    return size
 
 
 def _show(tasks: "tuple[ListedTask, ...]") -> None:

@@ -193,7 +193,7 @@ def parse_json(text: str, *, option: str, example: str) -> object:
         return json.loads(source)
     except OSError as error:
         raise UsageError(f"{option}: `{text[1:]}` cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{option} is no JSON: {error}", hint=f"such as {option} '{example}', or {option} @FILE"
         ) from error

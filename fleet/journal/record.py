@@ -20,6 +20,8 @@ NOT_RUN = (REPLAYED, DISCARDED, "refused", "expired", "revoked")
 UNFINISHED = ("retried", "requeued", "lost", REPLAYED)
 #: longer texts of errors are cut
 LONGEST_MESSAGE = 300
+#: no time is further from 1970 than the year 3000 (seconds): beyond it, dates can no longer be counted with
+FURTHEST_SECONDS = 32_503_680_000
 
 
 class UnreadableRecord(ValueError):
@@ -141,4 +143,7 @@ def _seconds(fields: dict[str, Any], name: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UnreadableRecord(f"`{name}` is no number")
+    # Neither is what JSON does not know, and Python reads all the same: NaN and infinity.
+    if not -FURTHEST_SECONDS <= value <= FURTHEST_SECONDS:
+        raise UnreadableRecord(f"`{name}` is out of range")
     return float(value)

@@ -5,12 +5,12 @@ limit let go, and notes that in ``x-death``. A worker that refuses a message pla
 ``fleet_refused_…`` instead. Pure: headers in, a record out; a stranger's message is one, too.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from fleet.journal.record import FURTHEST_SECONDS
 from fleet.publish.message import FIRST_HEADER, KEY_HEADER
 from fleet.worker.delay import undelayed_key
 from fleet.worker.message import digest, is_name
@@ -144,7 +144,7 @@ def _death(row: Mapping[str, Any]) -> Death | None:
         reason=reason,
         count=_count(row.get("count")),
         # py-amqp reads a time as a naive one, in UTC.
-        time=moment.replace(tzinfo=UTC).timestamp() if isinstance(moment, datetime) else None,
+        time=_seconds(moment.replace(tzinfo=UTC).timestamp()) if isinstance(moment, datetime) else None,
         exchange=str(row.get("exchange", "")),
         routing_keys=tuple(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else (),
     )
@@ -160,6 +160,7 @@ def _count(value: object) -> int:
 
 
 def _seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    # What is no number is in no range, either.
+    return float(value) if 0 <= value <= FURTHEST_SECONDS else None

@@ -21,6 +21,8 @@ READ_SECONDS = 20.0
 #: silence that counts as the end of the journal
 _SILENCE_SECONDS = 0.3
 _FIRST_WAIT_SECONDS = 2.0
+#: entries in a row beyond a span that mean its end; fewer may be those of a host whose clock is fast
+_ENTRIES_BEYOND = 200
 
 
 class Outcomes:
@@ -59,9 +61,16 @@ class Outcomes:
             self._tail = self._find_tail()
         found: list[Outcome] = []
         for span in spans:
-            # From a moment after its last record on, a stream only waits.
-            if time.monotonic() < deadline and span.begin <= self._tail.finished:
-                found += self._read_span(span, wanted, deadline, end=self._tail.offset)
+            if time.monotonic() >= deadline:
+                break
+            # From a moment after its end on, a stream only waits. But where that is, is the word of the last
+            # record, whose host's clock may be slow, or which nobody here can read.
+            may_be_past_end = span.begin > self._tail.finished
+            wait = _SILENCE_SECONDS if may_be_past_end else _FIRST_WAIT_SECONDS
+            outcomes = self._read_span(span, wanted, deadline, wait=wait, end=self._tail.offset)
+            if outcomes is None and may_be_past_end:
+                break
+            found += outcomes or ()
         return found
 
     def _find_tail(self) -> "_Tail":
@@ -74,14 +83,19 @@ class Outcomes:
                 finished = max([finished, *times])
         return _Tail(offset=offset, finished=finished)
 
-    def _read_span(self, span: Span, wanted: frozenset[str], deadline: float, *, end: int) -> list[Outcome]:
-        found: list[Outcome] = []
+    def _read_span(
+        self, span: Span, wanted: frozenset[str], deadline: float, *, wait: float, end: int
+    ) -> list[Outcome] | None:
+        """Return what the journal holds of ``wanted`` from the span's begin on; None when nothing came."""
+        found: list[Outcome] | None = None
+        beyond = 0
         with closing(StreamConsumer(self._target, _offset(span.begin))) as consumer:
-            while time.monotonic() < deadline and (entries := consumer.entries(_FIRST_WAIT_SECONDS)):
+            while time.monotonic() < deadline and (entries := consumer.entries(wait)):
                 outcomes = [outcome for entry in entries for outcome in decode_all(entry.body)]
-                found += [outcome for outcome in outcomes if outcome.task_id in wanted]
-                is_past = outcomes and min(outcome.finished for outcome in outcomes) > span.end
-                if is_past or entries[-1].offset >= end:
+                found = (found or []) + [outcome for outcome in outcomes if outcome.task_id in wanted]
+                is_beyond = all(outcome.finished > span.end for outcome in outcomes)
+                beyond = beyond + len(entries) if is_beyond else 0
+                if beyond >= _ENTRIES_BEYOND or entries[-1].offset >= end:
                     break
         return found
 

@@ -6,7 +6,7 @@ work and closed again: it must not cross a fork, and an application may fork at 
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from fleet.errors import OutboxUnusable
@@ -15,14 +15,20 @@ from fleet.outbox.record import DEFAULT_LIMITS
 from fleet.outbox.schema import MIGRATIONS
 
 Connection = sqlite3.Connection
-Row = tuple[int, str, int, str | None, float | None]
+Row = tuple[int, str, str, float, str, int, str | None, float | None]
 
 BUSY_TIMEOUT_SECONDS = 10.0
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+#: what a full disk is called where SQLite makes the file that the processes share
+_NO_ROOM_TO_SHARE = sqlite3.SQLITE_IOERR_SHMSIZE
 _DAMAGE_HINT = (
     "it may still hold tasks: move it and its `-wal` file aside together, save what is left with "
     "`sqlite3 FILE .recover`, and send that again; a new outbox begins by itself"
 )
+
+
+class NoSpace(OutboxUnusable):
+    """The disk is full."""
 
 
 @contextmanager
@@ -43,6 +49,24 @@ def opened(path: Path, *, fleet: str) -> Iterator[Connection]:
 
 
 @contextmanager
+def looked_into(path: Path, *, fleet: str) -> Iterator[Connection]:
+    """Open the outbox of ``fleet`` at ``path``, which is there, to read; a full disk is no hindrance.
+
+    SQLite needs room even to read what other processes may change meanwhile. Without any, they change
+    nothing: the file is read as it stands, if nothing stands beside it.
+    Raises OutboxUnusable.
+    """
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(opened(path, fleet=fleet))
+        except NoSpace:
+            if not _is_whole(path):
+                raise
+            connection = stack.enter_context(_frozen(path, fleet=fleet))
+        yield connection
+
+
+@contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
     """Make what happens inside one change, which is on disk when this returns."""
     with connection:
@@ -53,6 +77,27 @@ def transaction(connection: Connection) -> Iterator[None]:
 def forwarding_lock(path: Path) -> Path:
     """Return the file whose lock a process holds while it forwards or discards."""
     return path.with_name(f"{path.name}.forwarding")
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether everything that was committed is in the file itself."""
+    try:
+        return not path.with_name(f"{path.name}-wal").lstat().st_size
+    except FileNotFoundError:
+        return True
+
+
+@contextmanager
+def _frozen(path: Path, *, fleet: str) -> Iterator[Connection]:
+    uri = f"{path.as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+            if _version(connection) != len(MIGRATIONS):
+                raise unusable(path, "it is of another release, and there is no room to look into it")
+            _require_fleet(connection, path, fleet)
+            yield connection
+    except sqlite3.DatabaseError as error:
+        raise _refused(path, error) from error
 
 
 def _migrate(connection: Connection, path: Path, *, fleet: str) -> None:
@@ -85,9 +130,11 @@ def _require_fleet(connection: Connection, path: Path, fleet: str) -> None:
 
 
 def _refused(path: Path, error: sqlite3.DatabaseError) -> OutboxUnusable:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    exact = getattr(error, "sqlite_errorcode", 0)
+    code = exact & 0xFF
     if code in _DAMAGED:
         return unusable(path, f"it is damaged ({error})", hint=_DAMAGE_HINT)
-    if code == sqlite3.SQLITE_FULL:
-        return unusable(path, f"no space is left ({error})", hint=f"see `df -h -- {path.parent}`")
+    if code == sqlite3.SQLITE_FULL or exact == _NO_ROOM_TO_SHARE:
+        told = unusable(path, f"no space is left ({error})", hint=f"see `df -h -- {path.parent}`")
+        return NoSpace(told.message, hint=told.hint)
     return unusable(path, str(error))

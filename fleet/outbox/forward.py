@@ -31,7 +31,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A queue whose first task the broker would not have."""
+    """A queue whose first task the broker would not have, or this release cannot read."""
 
     #: name in the broker
     queue: str
@@ -110,10 +110,13 @@ class _Run:
 
     def _empty(self, queue: str) -> None:
         while not self._is_over() and (task := self._drain.first(queue)) is not None:
+            if task.unreadable is not None:
+                self._hold(task, task.unreadable, hint="run the release that kept it on this machine")
+                return
             try:
                 self._sender.send(due_message(task.message, now=self._clock()))
             except BrokerRefused as refusal:
-                self._hold(task, refusal)
+                self._hold(task, refusal.message, hint=refusal.hint)
                 return
             except PublishUncertain as error:
                 # Named, because the connection may have gone for this very message's sake.
@@ -123,13 +126,13 @@ class _Run:
             self.delivered += 1
             self._on_delivered()
 
-    def _hold(self, task: KeptTask, refusal: BrokerRefused) -> None:
-        self._drain.hold(task, refusal.message, now=self._clock())
+    def _hold(self, task: KeptTask, reason: str, *, hint: str | None) -> None:
+        self._drain.hold(task, reason, now=self._clock())
         queue = task.message.queue.name
         self.held[queue] = Held(
             queue=queue,
             number=task.number,
             task_id=task.message.task_id,
-            reason=refusal.message,
-            hint=refusal.hint,
+            reason=reason,
+            hint=hint,
         )

@@ -45,6 +45,8 @@ class KeptTask:
     refusal: str | None = None
     #: when that was (epoch seconds)
     refused: float | None = None
+    #: why ``message`` only stands in for the one that is kept; None when it is that one
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,12 @@ def from_text(text: str) -> TaskMessage:
     values[_QUEUE] = BrokerQueue(**values[_QUEUE])
     values["args"] = tuple(values["args"])
     return TaskMessage(**values)
+
+
+def stand_in(*, queue: str, task_id: str, first_sent: float) -> TaskMessage:
+    """Return what to show in the place of a message that cannot be read; never to be published."""
+    unknown = BrokerQueue(name=queue, queue="?", host=None, dead_letter_queue="?")
+    return TaskMessage(task="?", queue=unknown, task_id=task_id, first_sent=first_sent)
 
 
 def due_message(message: TaskMessage, *, now: float) -> TaskMessage:

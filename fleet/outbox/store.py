@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from fleet.errors import OutboxFull, OutboxUnusable, UsageError
-from fleet.outbox.database import Connection, Row, forwarding_lock, opened, transaction
+from fleet.errors import OutboxFull, UsageError
+from fleet.outbox.database import Connection, Row, forwarding_lock, looked_into, opened, transaction
 from fleet.outbox.file import FileState, hold_lock, require_private_file, settled_state
-from fleet.outbox.record import Backlog, KeptTask, QueueBacklog, Volume, from_text, to_text
+from fleet.outbox.record import Backlog, KeptTask, QueueBacklog, Volume, from_text, stand_in, to_text
 from fleet.publish.message import TaskMessage
 
 FILE_NAME = "outbox.sqlite3"
 
-_TASK = "SELECT number, message, bytes, refusal, refused FROM message"
+_TASK = "SELECT number, queue, task_id, first_sent, message, bytes, refusal, refused FROM message"
 _QUEUES = """
 SELECT queue, messages, sum_of_bytes, oldest, (SELECT refusal FROM message WHERE number = first)
 FROM (
@@ -132,7 +132,7 @@ class Outbox:
         if not require_private_file(self.path):
             yield None
             return
-        with opened(self.path, fleet=self._fleet) as connection:
+        with looked_into(self.path, fleet=self._fleet) as connection:
             yield connection
 
     def _require_room(self, connection: Connection, added: Volume) -> None:
@@ -202,12 +202,18 @@ def _box(connection: Connection) -> tuple[Volume, float | None]:
 
 
 def _kept(row: Row) -> KeptTask:
-    number, text, size, refusal, refused = row
+    number, queue, task_id, first_sent, text, size, refusal, refused = row
+    unreadable = None
     try:
         message = from_text(text)
     except (ValueError, TypeError, KeyError) as error:
-        raise OutboxUnusable(
-            f"task number {number} of the outbox cannot be read: {error}",
-            hint="a newer fleet may have kept it: run that release on this machine",
-        ) from error
-    return KeptTask(number=number, message=message, bytes=size, refusal=refusal, refused=refused)
+        unreadable = f"it cannot be read: {error}; a newer fleet may have kept it"
+        message = stand_in(queue=queue, task_id=task_id, first_sent=first_sent)
+    return KeptTask(
+        number=number,
+        message=message,
+        bytes=size,
+        refusal=unreadable or refusal,
+        refused=refused,
+        unreadable=unreadable,
+    )

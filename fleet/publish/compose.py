@@ -12,6 +12,7 @@ from fleet.mail.names import check_template_name
 from fleet.model import BACKUP_TASK, SEND_MAIL_TASK, Backup, Fleet
 from fleet.publish.message import TaskMessage, is_traceparent, new_task_id, task_id_for_key
 from fleet.routes import BrokerQueue, route
+from fleet.worker.message import LONGEST_NAME_BYTES, digest, is_name
 
 #: destinations that are kept, at most; a pattern of the fleet file may stand for any number of tasks
 _KEPT = 4096
@@ -52,16 +53,12 @@ def task_message(
 ) -> TaskMessage:
     """Return the message for ``task``, under an id of its own or the one that ``key`` stands for.
 
-    Raises UsageError when no queue of the fleet takes it, or not on that host, ``kwargs`` is no mapping, or
-    ``traceparent`` is none.
+    Raises UsageError when no queue of the fleet takes it, or not on that host, ``kwargs`` is no mapping or
+    ``args`` no sequence of values, or ``key`` or ``traceparent`` is none.
     """
     _require_traceparent(traceparent)
-    if not isinstance(kwargs, Mapping):
-        # Programs without type checks pass what they like.
-        raise UsageError(
-            f"the arguments of task `{task}` are of type {type(kwargs).__name__}, not names with values",
-            hint='such as client.send("shop.charge", {"order": 7})',
-        )
+    _require_key(key)
+    _require_arguments(task, args, kwargs)
     target = destinations.of(task, host=host, queue=queue)
     # The same key on two hosts is two pieces of work.
     scope = key if key is None or target.host is None else f"{key}\0{target.host}"
@@ -115,6 +112,11 @@ def mail_message(
 
 
 def _destination(fleet: Fleet, task: str, *, host: str | None, queue: str | None) -> BrokerQueue:
+    if not is_name(task):
+        raise UsageError(
+            f"`{digest(task)}` cannot be the name of a task",
+            hint=f"a name is printable text of at most {LONGEST_NAME_BYTES} bytes, such as shop.charge",
+        )
     if host is not None and fleet.host(host) is None:
         raise UsageError(
             f"{fleet.source} has no host `{host}`",
@@ -140,6 +142,35 @@ def _hosts_of(fleet: Fleet, backup: Backup, patterns: Sequence[str]) -> tuple[st
                 hint=f"its hosts: {', '.join(host.name for host in declared)}",
             )
     return tuple(host.name for host in declared if any(host.matches(pattern) for pattern in patterns))
+
+
+def _require_key(key: str | None) -> None:
+    if key is None:
+        return
+    # An empty one is what a shell makes of a variable that is not set: all work would be one piece of work.
+    if isinstance(key, str) and key and key == key.encode("utf-8", "replace").decode():
+        return
+    raise UsageError(
+        "the idempotency key is empty, or no text in UTF-8",
+        hint="name this one piece of work, such as order-7, or give no key",
+    )
+
+
+def _require_arguments(task: str, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+    # Programs without type checks pass what they like.
+    if not isinstance(kwargs, Mapping):
+        raise UsageError(
+            f"the arguments of task `{task}` are of type {type(kwargs).__name__}, not names with values",
+            hint='such as client.send("shop.charge", {"order": 7})',
+        )
+    # A text is a sequence, too: of its characters. What nearly all pass is told first, for many are sent.
+    if type(args) not in (tuple, list) and (
+        isinstance(args, str | bytes | Mapping) or not isinstance(args, Sequence)
+    ):
+        raise UsageError(
+            f"the positional arguments of `{task}` are of type {type(args).__name__}, not a list of values",
+            hint='such as client.send("shop.report", args=["2026-01"])',
+        )
 
 
 def _require_traceparent(traceparent: str | None) -> None:

@@ -5,6 +5,7 @@ decided elsewhere (``fleet.publish.stream``).
 """
 
 import math
+import os
 import select
 import ssl
 import time
@@ -32,6 +33,9 @@ NOT_FOUND = 404
 #: enough for one write to the socket; each costs the kernel as much as encoding a message
 WRITE_BYTES = 32 * 1024
 
+#: connections of processes that this one was forked from, kept for good: to close one would end it there, too
+_inherited: list[amqp.Connection] = []
+
 
 class Link:
     """A channel to a broker that opens when it is told to and notes the broker's answers in a window."""
@@ -48,6 +52,8 @@ class Link:
         self._used = 0.0
         self._clock = clock
         self._encoder = Encoder()
+        #: the process that the connection belongs to
+        self._process = os.getpid()
         self._connection: amqp.Connection | None = None
         self._channel: Any = None
         #: frames for the next write to the socket, and their size
@@ -145,6 +151,7 @@ class Link:
 
     def drop(self, *, next_node: bool = False) -> None:
         """Close the socket at once; a broker that has stopped reading would not answer a polite close."""
+        self._leave_to_parent()
         connection, self._connection, self._channel = self._connection, None, None
         self._seen_queues, self.is_blocked = set(), False
         self._first_node += next_node
@@ -154,6 +161,7 @@ class Link:
 
     def drop_if_stale(self) -> None:
         """Drop a connection that was unused for too long, or that something has come in on which ends it."""
+        self._leave_to_parent()
         if self._connection is None:
             return
         try:
@@ -166,6 +174,7 @@ class Link:
 
     def close(self) -> None:
         """Close the connection in order; bounded by the read timeout."""
+        self._leave_to_parent()
         try:
             if self._connection is not None:
                 self._connection.close()
@@ -173,6 +182,18 @@ class Link:
             pass  # every message has its answer already
         finally:
             self.drop()
+
+    def _leave_to_parent(self) -> None:
+        """Let go of a connection that this process was forked with: each would take the other's confirms."""
+        if self._process == os.getpid():
+            return
+        self._process = os.getpid()
+        if self._connection is not None:
+            _inherited.append(self._connection)
+            self._connection = self._channel = None
+            self.drop()
+        # What another thread had on its way when the process forked.
+        self.window.clear()
 
     def _transport(self) -> Any:
         """Return what reads and writes; py-amqp would connect anew, by itself, on a connection that ended."""

@@ -2,7 +2,8 @@
 
 ``send`` returns only when the broker has confirmed the message. A connection that is lost in between is
 opened again and the message sent once more under the same id: a worker may then see it twice, never not at
-all. Everything is bounded by ``timeout_seconds``, a broker that has stopped reading included.
+all. Reaching a broker and its answer are bounded by ``timeout_seconds`` each, a broker that has stopped
+reading included.
 """
 
 import socket
@@ -22,7 +23,7 @@ from fleet.publish.fate import Fate, FateKind
 from fleet.publish.message import TaskMessage, WireMessage, for_rabbitmq, for_redis
 from fleet.secrets import Secret
 
-#: for one send, reconnecting included
+#: for one send: to reach a broker, and as long for its answer, reconnecting included
 SEND_SECONDS = 15.0
 #: the broker then says something every five seconds, so that a node that hangs is told from one that is slow
 HEARTBEAT_SECONDS = 10

@@ -124,6 +124,14 @@ class Window:
         self._by_id.clear()
         self._next_tag = 1
 
+    def clear(self) -> None:
+        """Forget every message: they are another process's."""
+        self._flights.clear()
+        self._waiting.clear()
+        self._pending.clear()
+        self._by_id.clear()
+        self._next_tag, self._bytes = 1, 0
+
     def give_up(self, reason: str) -> int:
         """Settle all that have no answer: unknown if written, else unsent; return how many are unknown."""
         self.forget_connection()

@@ -10,6 +10,7 @@ import pytest
 from fleet.adopt.adopt import Adoption
 from fleet.adopt.unmanaged import Unmanaged
 from fleet.cli.adopt import _tell
+from fleet.cli.context import emit_table
 from fleet.cli.permissions import _told
 from fleet.rights import Ability, Explanation
 from provisioning.broker.state import State
@@ -58,3 +59,10 @@ def test_what_adopting_leaves_alone_does(capsys: pytest.CaptureFixture[str]) -> 
     said = capsys.readouterr().err
     assert f"left alone: queue {ESCAPED}: somebody else's" in said
     assert "\x1b" not in said
+
+
+def test_a_table_does(capsys: pytest.CaptureFixture[str]) -> None:
+    emit_table(("NAME", "WHY"), [(CLEARS, "two\nlines")])
+    said = capsys.readouterr().out
+    assert ESCAPED in said
+    assert re.findall(r"[^\n -~]", said, re.ASCII) == []

@@ -238,7 +238,18 @@ def _line(letter: Letter, outcome: Outcome | None) -> Line:
 def _exported(letter: Letter, outcome: Outcome | None) -> dict[str, Any]:
     return {
         **asdict(_line(letter, outcome)),
-        "headers": dict(letter.headers),
+        "headers": _with_text_names(letter.headers),
         "properties": dict(letter.properties),
         "body_base64": base64.b64encode(letter.body).decode(),
     }
+
+
+def _with_text_names(value: Any) -> Any:
+    """Return ``value`` with each name in it as text; one that is no UTF-8 has come as bytes."""
+    if isinstance(value, Mapping):
+        return {_text(name): _with_text_names(inner) for name, inner in value.items()}
+    return [_with_text_names(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _text(name: object) -> str:
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import OutboxBusy, OutboxFull, OutboxUnusable, UsageError
-from fleet.outbox import Outbox, Volume
+from fleet.outbox import Outbox, Volume, forward
 from fleet.outbox.file import hold_lock, settled_state
 from fleet.outbox.record import to_text
-from tests.integration.outbox.broker import EMAIL, SHOP, task
+from tests.integration.outbox.broker import EMAIL, SHOP, ToldBroker, task
 
 ROOT = Path(__file__).parents[3]
 SPAWN = multiprocessing.get_context("spawn")
@@ -208,11 +208,32 @@ def test_an_outbox_of_a_newer_fleet_is_left_alone(outbox: Outbox, path: Path) ->
 
 
 def test_a_task_that_only_a_newer_fleet_can_read_is_named(outbox: Outbox, path: Path) -> None:
-    outbox.keep([task()], now=0)
+    outbox.keep([task(task_id="newer"), task(task_id="older")], now=5)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE message SET message = json_set(message, '$.new_field', 1)")
-    with pytest.raises(OutboxUnusable, match=r"task number 1 .* cannot be read: .*new_field"):
-        outbox.tasks()
+        connection.execute(
+            "UPDATE message SET message = json_set(message, '$.new_field', 1) WHERE number = 1"
+        )
+    newer, older = outbox.tasks()
+    assert (newer.message.task_id, newer.message.queue.name, newer.message.task) == ("newer", EMAIL.name, "?")
+    assert newer.message.first_sent == 5
+    assert "it cannot be read: " in str(newer.refusal)
+    assert "new_field" in str(newer.unreadable)
+    assert older.unreadable is None
+
+
+def test_a_task_that_cannot_be_read_holds_its_own_queue_and_can_be_discarded(
+    outbox: Outbox, path: Path
+) -> None:
+    outbox.keep([task(task_id="a"), task(task_id="b"), task(task_id="x", queue=SHOP)], now=0)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE message SET message = '[]' WHERE task_id = 'a'")
+    broker = ToldBroker()
+    done = forward(outbox, broker)
+    assert (done.delivered, done.left, [held.number for held in done.held]) == (1, 2, [1])
+    assert "it cannot be read" in str(outbox.backlog().queues[0].refusal)
+    outbox.discard([1])
+    assert forward(outbox, broker).delivered == 1
+    assert dict(broker.queues) == {SHOP.name: ["x"], EMAIL.name: ["b"]}
 
 
 def test_a_damaged_outbox_is_an_error_and_stays_where_it_is(outbox: Outbox, path: Path) -> None:
@@ -322,16 +343,46 @@ assert ids() == kept, (ids(), kept)
 outbox.keep([task(task_id="again")], now=0)
 print(len(kept), ids() == [*kept, "again"])
 """
+#: sends on a disk that has no room, with nothing in the outbox, then with a task that was kept before
+WHERE_NOTHING_FITS = """
+import sys
+from pathlib import Path
+from fleet.errors import OutboxUnusable
+from fleet.outbox import Outbox
+from fleet.outbox.sending import OutboxSender
+from tests.integration.outbox.broker import ToldBroker, task
+disk, broker = Path(sys.argv[1]), ToldBroker()
+outbox = Outbox(disk / "box" / "outbox.sqlite3", fleet="test")
+sender = OutboxSender(outbox, lambda: broker)
+def with_full_disk(*ids):
+    (disk / "ballast").write_bytes(b"")
+    with (disk / "ballast").open("wb", buffering=0) as ballast:
+        try:
+            while ballast.write(bytes(512)):
+                pass
+        except OSError:
+            pass
+    print(*(str(getattr(fate, "message", fate)) for fate in sender.deliver([task(task_id=id) for id in ids])))
+    print([each.message.task_id for each in outbox.tasks()], dict(broker.queues))
+    (disk / "ballast").unlink()
+outbox.keep([task(task_id="first")], now=0)
+with outbox.forwarding() as drain:
+    drain.remove(drain.first("fleet.email"))
+with_full_disk("a", "b")
+outbox.keep([task(task_id="kept")], now=0)
+with_full_disk("c")
+"""
 MOUNT_AND_RUN = 'mount -t tmpfs -o size=512k fleet "$1" && exec "$2" -c "$3" "$1"'
 
 
-def test_a_disk_that_is_really_full_refuses_the_task_until_there_is_room(tmp_path: Path) -> None:
+def on_a_small_disk(program: str, tmp_path: Path) -> list[str]:
+    """Return what ``program`` says where its disk has 512 KiB."""
     # A disk of the process's own, which needs no root where users may have namespaces.
     namespace = ("unshare", "--mount", "--map-root-user")
     if subprocess.run((*namespace, "true"), capture_output=True, check=False).returncode:
         pytest.skip("this user may not mount a small disk (`unshare --mount --map-root-user`)")
     done = subprocess.run(
-        (*namespace, "sh", "-c", MOUNT_AND_RUN, "sh", str(tmp_path), sys.executable, ON_A_SMALL_DISK),
+        (*namespace, "sh", "-c", MOUNT_AND_RUN, "sh", str(tmp_path), sys.executable, program),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -339,11 +390,25 @@ def test_a_disk_that_is_really_full_refuses_the_task_until_there_is_room(tmp_pat
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    refusal, found = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_a_disk_that_is_really_full_refuses_the_task_until_there_is_room(tmp_path: Path) -> None:
+    refusal, found = on_a_small_disk(ON_A_SMALL_DISK, tmp_path)
     assert "no space is left" in refusal
     assert "| see `df -h -- " in refusal
     count, is_whole = found.split()
     assert (int(count) > 20, is_whole) == (True, "True")
+
+
+def test_on_a_full_disk_a_task_still_goes_to_a_broker_that_is_there_unless_others_wait(
+    tmp_path: Path,
+) -> None:
+    sent, there, refused, left = on_a_small_disk(WHERE_NOTHING_FITS, tmp_path)
+    assert sent == "broker broker"
+    assert there == "[] {'fleet.email': ['a', 'b']}"
+    assert "no space is left" in refused
+    assert left == "['kept'] {'fleet.email': ['a', 'b']}"
 
 
 #: keeps tasks for ever and says each id after it was kept

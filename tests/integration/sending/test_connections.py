@@ -1,5 +1,6 @@
 """What happens between sender and broker: connections that are cut, and TLS that is verified."""
 
+import os
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,44 @@ def test_a_task_whose_confirm_never_comes_is_uncertain(site: Site) -> None:
     ):
         send(through(site, proxy.port))
     assert "same key or id" in str(caught.value.hint)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_and_its_parent_each_get_their_own_confirms(site: Site) -> None:
+    site.declare(EMAIL_QUEUE)
+    messages = [TaskMessage(task="fleet.send_mail", queue=EMAIL_QUEUE, task_id=str(n)) for n in range(4)]
+    with Publisher(site.fleet, site.password, timeout_seconds=4.0) as publisher:
+        publisher.send(messages[0])
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                publisher.send(messages[1])
+                publisher.send(messages[2])
+                code = 0
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        publisher.send(messages[3])
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert [message.headers["id"] for message in site.messages(EMAIL_QUEUE.name)] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_that_closes_its_publisher_leaves_the_parents_connection_open(site: Site) -> None:
+    site.declare(EMAIL_QUEUE)
+    with Proxy(site.vhost.node.port) as proxy:
+        with Publisher(through(site, proxy.port).fleet, site.password) as publisher:
+            publisher.open()
+            child = os.fork()
+            if child == 0:
+                try:
+                    publisher.close()
+                finally:
+                    os._exit(0)
+            os.waitpid(child, 0)
+            publisher.send(TaskMessage(task="fleet.send_mail", queue=EMAIL_QUEUE, task_id="1"))
+        assert proxy.accepted == 1
 
 
 def test_a_broker_with_a_trusted_certificate_is_used(site: Site, tmp_path: Path) -> None:

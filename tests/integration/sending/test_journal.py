@@ -5,8 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from fleet.connection import Target
 from fleet.errors import BrokerRefused, BrokerUnreachable
 from fleet.journal import JournalReader, JournalWriter, Outcome, tail
+from fleet.letters.letter import read_letter
+from fleet.letters.outcomes import Outcomes
 from fleet.login import Login
 from fleet.model import Node
 from tests.integration.sending.topology import Site
@@ -174,3 +177,21 @@ def test_a_forked_child_leaves_the_journal_alone(site: Site) -> None:
         writer.put_nowait(outcome("parent"))
     assert os.waitstatus_to_exitcode(status) == 0
     assert [record.task_id for record in tail(site.fleet, login(site), count=5)] == ["parent"]
+
+
+@pytest.mark.parametrize("before", [[], ["fast", "fast"]])
+@pytest.mark.parametrize("after", ["slow", "fast"])
+def test_hosts_whose_clocks_are_wrong_do_not_hide_how_a_dead_letters_task_ended(
+    site: Site, before: list[str], after: str
+) -> None:
+    site.declare_journal()
+    failed = outcome("1", "failed")
+    clocks = {"slow": 10.0, "fast": failed.finished + 600}
+    others = [outcome("2")._replace(finished=clocks[clock]) for clock in (*before, after)]
+    for record in (*others[:-1], failed, others[-1]):
+        with JournalWriter(site.fleet, "alpha", site.password) as writer:
+            writer.put_nowait(record)
+    headers = {"id": "1", "task": failed.task, "fleet_refused_time": failed.finished}
+    letter = read_letter(dead_letter_queue="fleet.backup.dlq", headers=headers, properties={}, body=b"")
+    target = Target(broker=site.fleet.broker, login=login(site), name="test")
+    assert Outcomes(target).last([letter]) == {"1": failed}

@@ -202,6 +202,8 @@ def test_limits_are_kept_in_the_outbox(run_away: Run) -> None:
         (("outbox", "limit"), "no limit is given"),
         (("outbox", "limit", "--bytes", "much"), "--bytes must be bytes or a text such as `512K`"),
         (("outbox", "limit", "--messages", "0"), "0 is not in the range"),
+        (("outbox", "limit", "--messages", str(2**63)), f"{2**63} is not in the range"),
+        (("outbox", "limit", "--bytes", str(2**63)), "--bytes must be at most 1000000000000000"),
         (("outbox", "discard"), "Missing argument"),
         (("outbox", "discard", "1"), "keeps no tasks"),
         (("outbox", "forward", "--every", "0"), "--every takes at least one second"),

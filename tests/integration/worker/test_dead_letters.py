@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,22 @@ def test_what_a_stranger_writes_is_shown_as_it_is_and_garbles_no_table(desk: Des
     shown = desk.run("list").stdout
     assert "[/red] :boom: [bold]x" in shown
     assert "\x1b" not in shown
+
+
+def test_half_characters_and_names_that_are_no_text_keep_no_letter_from_being_copied_or_shown(
+    desk: Desk,
+) -> None:
+    body = b'[["\\ud800", "\\u009b2J"], {}, {}]'
+    odd: dict[Any, object] = {b"\xff": 1, "note": {"inner": ["\ud800"]}}
+    lay(desk.shop, [task_headers(1) | refused() | odd], body=body)
+    desk.await_letters(1)
+    (line,) = desk.run("export", "--output", "-").stdout.splitlines()
+    assert json.loads(line)["headers"]["\\xff"] == 1
+    assert json.loads(line)["headers"]["note"] == {"inner": ["\ud800"]}
+    (letter,) = desk.json("show", "letter-1", "--unmasked")
+    assert letter["arguments"]["args"] == ["\ud800", "\x9b2J"]
+    shown = desk.run("show", "letter-1", "--unmasked").stdout
+    assert r'arguments: {"args": ["\ud800", "\x9b2J"]' in shown
 
 
 def test_letters_are_selected_by_queue_task_reason_age_exception_and_id(desk: Desk) -> None:

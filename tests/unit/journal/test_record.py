@@ -79,6 +79,10 @@ def test_a_task_that_runs_again_is_not_over(outcome: str) -> None:
         (encode(SUCCESS).replace(b'"finished":12.5', b'"finished":"now"'), "`finished` is no number"),
         (encode(SUCCESS).replace(b'"finished":12.5', b'"finished":null'), "`finished` is missing"),
         (encode(SUCCESS).replace(b'"task_id":"1"', b'"task_id":1'), "`task_id` is no text"),
+        (encode(SUCCESS).replace(b'"finished":12.5', b'"finished":1e300'), "`finished` is out of range"),
+        (encode(SUCCESS).replace(b'"finished":12.5', b'"finished":NaN'), "`finished` is out of range"),
+        (encode(SUCCESS).replace(b'"attempt":1', b'"attempt":Infinity'), "`attempt` is out of range"),
+        (encode(SUCCESS).replace(b'"attempt":1', b'"attempt":' + b"9" * 400), "`attempt` is out of range"),
     ],
 )
 def test_what_is_no_record_is_said_to_be_none(body: bytes, message: str) -> None:

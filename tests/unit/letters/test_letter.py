@@ -1,5 +1,7 @@
+from datetime import datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +40,17 @@ def test_a_letter_that_says_nothing_is_one_all_the_same() -> None:
 def test_what_a_sender_cannot_have_meant_counts_for_nothing() -> None:
     found = letter({"fleet_replays": -5, "retries": True, "fleet_first": "soon", "id": "line\nbreak"})
     assert (found.replays, found.retries, found.first_sent, found.task_id) == (0, 0, None, None)
+
+
+@pytest.mark.parametrize("impossible", [1e300, -1e300, -1, 10**400, float("nan"), float("inf")])
+def test_a_time_that_no_calendar_holds_is_not_known(impossible: float) -> None:
+    found = refused(fleet_refused_time=impossible, fleet_first=impossible, fleet_replayed_time=impossible)
+    assert (found.died, found.first_sent, found.replayed) == (None, None, None)
+
+
+def test_a_death_at_the_end_of_all_calendars_has_no_known_time() -> None:
+    found = rejected(death() | {"time": datetime(9999, 12, 31, 23, 59)})  # noqa: DTZ001 - as py-amqp reads it
+    assert (found.died, found.deaths[0].time) == (None, None)
 
 
 def test_neither_arguments_nor_headers_show_in_what_a_traceback_would_print() -> None:

@@ -115,6 +115,24 @@ def test_arguments_that_are_no_mapping_are_refused_in_words() -> None:
         task_message(Destinations(FLEET), "shop.charge", kwargs=text)
 
 
+@pytest.mark.parametrize("args", ["2026-01", b"x", {"order": 7}, 7, {1, 2}])
+def test_positional_arguments_that_are_no_list_are_refused_in_words(args: Any) -> None:
+    with pytest.raises(UsageError, match="not a list of values"):
+        task_message(Destinations(FLEET), "shop.charge", args=args, kwargs={})
+
+
+@pytest.mark.parametrize("key", ["", 7, "\ud800"])
+def test_a_key_that_would_stand_for_any_work_or_cannot_be_sent_is_refused(key: Any) -> None:
+    with pytest.raises(UsageError, match="the idempotency key is empty, or no text"):
+        task_message(Destinations(FLEET), "shop.charge", kwargs={}, key=key)
+
+
+@pytest.mark.parametrize("task", ["shop.a\nb", "shop." + "k" * 251, "shop.\ud800"])
+def test_a_name_that_every_worker_would_refuse_is_refused_by_the_sender(task: str) -> None:
+    with pytest.raises(UsageError, match="cannot be the name of a task"):
+        task_message(Destinations(FLEET), task, kwargs={})
+
+
 def test_a_fleet_without_mail_sends_none() -> None:
     with pytest.raises(UsageError, match=r"no `\[mail\]`"):
         mail_message(replace(FLEET, mail=None), to="a@example.org", template="welcome", context={})

@@ -151,3 +151,17 @@ def test_what_was_sent_back_before_a_connection_was_lost_is_judged_anew() -> Non
     window.note_write()
     window.confirm(1, multiple=False)
     assert [(fate.kind, fate.writes) for fate in window.settled()] == [(FateKind.ACCEPTED, 2)]
+
+
+def test_a_cleared_window_knows_nothing_of_what_was_under_way() -> None:
+    window = Window(most_messages=2)
+    for name in "ab":
+        window.add(wire(name, size=5), None, now=0)
+    window.note_write()
+    window.clear()
+    assert window.oldest is None
+    assert window.pending == 0
+    window.add(wire("a", size=5), None, now=0)
+    window.note_write()
+    assert window.confirm(1, multiple=False) == 1
+    assert [fate.kind for fate in window.settled()] == [FateKind.ACCEPTED]
