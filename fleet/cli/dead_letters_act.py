@@ -154,6 +154,7 @@ def _deal(access: "Access", wish: "Wish", act: "Act", *, word: str, yes: bool, a
     say(f"{done} dead letters {would}{word} in {time.monotonic() - started:.1f} s")
     if count.is_interrupted:
         raise KeyboardInterrupt
+    _require_any(wish, reports)
     if not wish.dry_run:
         _raise_unless_all(reports, done, word)
 
@@ -226,6 +227,17 @@ def _say_hindrances(reports: "list[Report]") -> None:
 
     for name, count in _hindrances(reports).items():
         say(f"{count} stay where they are ({name}): {MEANINGS[Hindrance(name)]}")
+
+
+def _require_any(wish: "Wish", reports: "list[Report]") -> None:
+    """Raise FleetError where no dead letter has the task ids that are named: nothing done is not done."""
+    ids = sorted(wish.selection.ids)
+    if ids and not any(report.done or report.hindered or report.stopped for report in reports):
+        others = f" or the {len(ids) - 1} others" if len(ids) > 1 else ""
+        raise FleetError(
+            f"no dead letter of task id `{ids[0]}`{others} is meant; nothing was done",
+            hint="see `fleet dead-letters list`; what somebody else looks at is not seen meanwhile",
+        )
 
 
 def _raise_unless_all(reports: "list[Report]", done: int, word: str) -> None:

@@ -4,6 +4,7 @@
 imported only when it runs, so that ``fleet --help`` stays fast.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Mapping
@@ -47,6 +48,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 
 INTERRUPTED = 130
+#: a full disk, and a user's full share of it: no fault of ours
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LazyGroup(click.Group):
@@ -151,8 +154,12 @@ def _report(error: Exception, *, debug: bool) -> int:
         import traceback
 
         traceback.print_exception(error)
-    message = str(error) or type(error).__name__
     known = hasattr(type(error), "exit_code")
+    if isinstance(error, OSError) and error.errno in _NO_SPACE and not known:
+        place = f" for {error.filename}" if error.filename else " where the output goes"
+        say(f"error: no space is left{place}")
+        return 1
+    message = str(error) or type(error).__name__
     say(f"error: {message}" if known else f"error: {type(error).__name__}: {message}")
     hint = getattr(error, "hint", None)
     if known and hint:

@@ -29,6 +29,8 @@ LONGEST_PAUSE_SECONDS = 1.0
 MOST_WRITES = 5
 #: what is left at least for the broker after the caller has kept us waiting
 LEAST_SECONDS = 1.0
+#: what the broker closes a channel with over a message that is too large, among others
+PRECONDITION_FAILED = 406
 AGAIN = "send again with the same key or id"
 
 
@@ -246,10 +248,10 @@ class Stream:
 
 def publish_refused(target: Target, error: ChannelError) -> BrokerRefused:
     """Return what it means that the broker closed the channel."""
-    return BrokerRefused(
-        f"the broker refused {target.vhost}: {error.reply_text}",
-        hint="run `fleet provision broker --check` to see what is missing or differs",
-    )
+    hint = "run `fleet provision broker --check` to see what is missing or differs"
+    if error.reply_code == PRECONDITION_FAILED and "message size" in error.reply_text:
+        hint = "send where the data is instead of the data; the limit is `max_message_size` in rabbitmq.conf"
+    return BrokerRefused(f"the broker refused {target.vhost}: {error.reply_text}", hint=hint)
 
 
 def not_opened(error: OSError | AMQPError) -> BrokerUnreachable:

@@ -1,6 +1,8 @@
 """Every exit code that the code can end with is one that the reference page explains."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +52,16 @@ def test_a_config_error_shows_every_problem_with_its_place_and_its_hint() -> Non
         Problem(file="f", key="", message="cannot be read"),
     ]
     assert str(ConfigError(problems)) == "f:3: a.b: is wrong\n    write c\nf: cannot be read"
+
+
+def test_a_full_disk_where_the_output_goes_is_said_and_is_no_fault_of_fleet() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            (sys.executable, "-m", "fleet.cli.main", "--version"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "error: no space is left where the output goes\n")

@@ -80,6 +80,8 @@ def test_letters_are_listed_explained_copied_replayed_and_given_up(make_desk: Ca
     copies = [json.loads(line) for line in (desk.shop.file.parent / "copy.jsonl").read_text().splitlines()]
     assert {copy["task_id"] for copy in copies} == {failed, died, unknown}
 
+    for act in ("replay", "discard"):
+        assert "no dead letter of task id `none`" in desk.run(act, "--id", "none", "--yes", code=1).stderr
     done = desk.json("replay", "--all", "--yes")
     assert (done["replayed"], done["queues"][0]["doubt"]) == (3, None)
     desk.shop.expect("fail", times=2)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
-from amqp.exceptions import AccessRefused, RecoverableConnectionError
+from amqp.exceptions import AccessRefused, PreconditionFailed, RecoverableConnectionError
 
 from fleet.connection import Target
 from fleet.errors import BrokerRefused, BrokerUnreachable, PublishUncertain
@@ -362,6 +362,18 @@ def test_the_message_that_made_the_broker_close_the_channel_is_found() -> None:
     assert kinds == [A, R, U]
     assert type(error) is BrokerRefused
     assert "access to topic" in error.message
+
+
+def test_a_message_beyond_the_brokers_limit_is_no_matter_of_provisioning() -> None:
+    link = ScriptedLink()
+
+    def refuse() -> None:
+        raise PreconditionFailed("PRECONDITION_FAILED - message size 9 is larger than configured max size 8")
+
+    link.reads.append(refuse)
+    _, error = until_error(link, "a")
+    assert isinstance(error, BrokerRefused)
+    assert "max_message_size" in str(error.hint)
 
 
 def test_a_login_that_is_refused_after_a_loss_leaves_the_written_unknown() -> None:
