@@ -140,6 +140,7 @@ def prepare(
     as_json: bool,
 ) -> Prepared:
     """Look at hosts, build their releases, and show what must change."""
+    load = inv.load_meanwhile()
     from fleet.ops.provision_hosts import Releases, plan_hosts, release_cache
 
     environ = inv.environ()
@@ -152,11 +153,11 @@ def prepare(
             fleet, chosen, environ, releases=releases, contents=diff, sudo_password=sudo_password
         )
 
-    return look(inv, hosts, plan, PROVISION, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json)
+    return look(load, hosts, plan, PROVISION, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json)
 
 
 def look(
-    inv: Invocation,
+    load: "Callable[[], Fleet]",
     hosts: Sequence[str],
     plan: "Plan",
     words: Words,
@@ -165,10 +166,10 @@ def look(
     ask_sudo_password: bool,
     as_json: bool,
 ) -> Prepared:
-    """Look at hosts, and show what ``plan`` would change there."""
+    """Look at hosts of the fleet that ``load`` gives, and show what ``plan`` would change there."""
     from fleet.ops.hosts import choose
 
-    fleet, started = inv.load(), time.monotonic()
+    fleet, started = load(), time.monotonic()
     chosen = choose(fleet, hosts)
     password = ask_password() if ask_sudo_password else None
     planned = plan(fleet, chosen, sudo_password=password)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fleet.config.locate import Path
 from fleet.config.problems import dotted
-from fleet.config.show import values
+from fleet.config.written import values
 from fleet.hosts.needs import BROKER_PASSWORD, RESULT_PASSWORD, SENDGRID_KEY, SMTP_PASSWORD, host_password
 from fleet.hosts.paths import CA, CLIENT_CERT, CLIENT_KEY, ETC, FLEET_FILE, SMTP_CA, TEMPLATES
 from fleet.model import Broker, Fleet, Host, Mail, SecretRef, Tls

@@ -13,7 +13,7 @@ from fleet.errors import FleetError
 from fleet.hosts.cache import Held
 from fleet.hosts.paths import CURRENT, INCOMING, OPT, RELEASES, release_directory
 from fleet.hosts.record import site_packages
-from fleet.hosts.target import FACTS_ARGV, Target, target_of
+from fleet.hosts.target import Target
 from provisioning.hosts.runner import Runner
 
 #: file of a release that is there when all of it is
@@ -109,14 +109,9 @@ def switch_steps(release: str) -> tuple[Step, ...]:
     )
 
 
-def mark_of(release: str) -> str:
-    """Return the file that is there where ``release`` is complete."""
-    return f"{release_directory(release)}/{MARK}"
-
-
 def is_installed_argv(release: str) -> tuple[str, ...]:
     """Return the command that ends well where ``release`` is complete."""
-    return ("test", "-f", mark_of(release))
+    return ("test", "-f", f"{release_directory(release)}/{MARK}")
 
 
 def list_argv() -> tuple[str, ...]:
@@ -146,11 +141,6 @@ def prune_steps(releases: Iterable[str]) -> tuple[Step, ...]:
             Step(argv=("rm", "-rf", "--", release_directory(name)), timeout_seconds=INSTALL_SECONDS),
         )
     )
-
-
-def ask_target(runner: Runner) -> Target:
-    """Return the Python and machine of a host. Raises UsageError when fleet does not run there."""
-    return target_of(_run(runner, Step(argv=FACTS_ARGV)).decode())
 
 
 def install(runner: Runner, release: Release) -> bool:

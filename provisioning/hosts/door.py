@@ -1,7 +1,7 @@
 """How is a host looked at and changed, over any runner?"""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,15 +73,15 @@ class HostDoor:
         self._root = root
 
     def observe(
-        self, desired: HostState, *, contents: bool = False, files: Iterable[str] = ()
+        self, desired: HostState, *, contents: bool = False, holding: Mapping[str, str] | None = None
     ) -> HostObservation:
         """Return what stands there of all that ``desired`` names or that is ours, in one round trip.
 
         With ``contents`` the text of files that differ comes along, for a diff; never that of a secret.
-        ``files`` are looked for besides; nothing can be applied to an observation with some.
+        ``holding`` names directories, each with a file: which directories in them hold it is told besides.
         Raises HostUnusable, or what the runner raises.
         """
-        request = {"verb": "observe", "asked": questions(desired, contents=contents, files=files)}
+        request = {"verb": "observe", "asked": questions(desired, contents=contents, holding=holding)}
         return read(self.name, self._last(self._ask(request, seconds=OBSERVE_SECONDS)), desired)
 
     def apply(

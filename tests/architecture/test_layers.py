@@ -79,6 +79,7 @@ LAYERS = {
     "fleet.hosts": 1,
     "fleet.hosts.material": 2,
     "fleet.hosts.release": 2,
+    "fleet.hosts.assembled": 2,
     "fleet.hosts.built": 2,
     "fleet.hosts.own": 2,
     "fleet.hosts.cache": 2,

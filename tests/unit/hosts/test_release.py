@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import UsageError
+from fleet.hosts.assembled import release_name
 from fleet.hosts.fetched import requirements_of
 from fleet.hosts.install import (
     Release,
@@ -19,7 +20,6 @@ from fleet.hosts.install import (
     switch_steps,
     to_prune,
 )
-from fleet.hosts.release import release_name
 from fleet.hosts.requirements import closure, locked_part, pins
 from fleet.hosts.target import Target, marker_environment, pip_options, target_of
 from fleet.hosts.wheel import Wheel, pack
