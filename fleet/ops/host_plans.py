@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from fleet.hosts.bundle import Material
 from fleet.hosts.history import History, history, links
-from fleet.hosts.install import MARK, Release
+from fleet.hosts.install import KEEP, MARK, Release
 from fleet.hosts.paths import CURRENT, DRAINED, PREVIOUS, RELEASES, UNDONE
 from fleet.hosts.slots import Seen, Slots, choose
 from fleet.hosts.units import Instance, unit_file, worker_of_unit, worker_unit
@@ -45,7 +45,7 @@ class HostChange:
     ending: tuple[str, ...] = ()
     #: what stands there again if a new instance does not get ready
     back: HostState | None = field(default=None, repr=False)
-    #: names of releases that something on the host runs from; None: old ones are left there
+    #: names of releases that something on the host runs from; None: there are no old ones that may go
     releases_in_use: frozenset[str] | None = None
     #: node name of each instance that shall run → broker queues that it consumes
     consumes: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -131,7 +131,7 @@ def _change(
         ending=ending,
         # Where nothing is started, nothing fails to get ready.
         back=None if is_drained else _back(begin, known),
-        releases_in_use=frozenset({source.release, *_releases(known)}),
+        releases_in_use=_in_use(source, known) if _may_be_old(source, seen) else None,
         consumes={} if is_drained else _consumes(source, runs),
         notes=_notes(before, source.release, is_drained=is_drained),
     )
@@ -251,6 +251,14 @@ def _as_it_was(thing: HostObject, known: Known) -> HostObject:
         return Unit(name=thing.name, enabled=None, active=None)
     before = known.get(thing.identity)
     return before if isinstance(before, File) and before.content is not None else thing
+
+
+def _may_be_old(source: Source, seen: HostObservation) -> bool:
+    return len(seen.holding[RELEASES] | {source.release}) > KEEP
+
+
+def _in_use(source: Source, known: Known) -> frozenset[str]:
+    return frozenset({source.release, *_releases(known)})
 
 
 def _releases(known: Known) -> Iterator[str]:

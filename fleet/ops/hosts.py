@@ -6,8 +6,8 @@ from typing import Protocol, TypeVar
 
 from fleet.errors import UsageError
 from fleet.hosts.drained import Drained, read_mark
-from fleet.hosts.install import QUICK_SECONDS
 from fleet.hosts.paths import DRAINED
+from fleet.hosts.performing import QUICK_SECONDS
 from fleet.model import Fleet, Host
 from provisioning.errors import HostTimeout, HostUnreachable, ProvisioningError
 from provisioning.hosts.facts import Facts, gather

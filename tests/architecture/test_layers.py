@@ -88,6 +88,7 @@ LAYERS = {
     "fleet.hosts.parts": 2,
     "fleet.hosts.pip": 2,
     "fleet.hosts.install": 2,
+    "fleet.hosts.performing": 2,
     "fleet.worker": 3,
     "fleet.worker.delay": 1,
     "fleet.worker.message": 1,
