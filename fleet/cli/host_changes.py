@@ -141,8 +141,10 @@ def prepare(
 ) -> Prepared:
     """Look at hosts, build their releases, and show what must change."""
     load = inv.load_meanwhile()
+    from fleet.ops.hosts import load_ssh
     from fleet.ops.provision_hosts import Releases, plan_hosts, release_cache
 
+    load_ssh()
     environ = inv.environ()
 
     def plan(

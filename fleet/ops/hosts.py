@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from fleet.errors import UsageError
 from fleet.hosts.drained import Drained, read_mark
@@ -15,7 +15,11 @@ from provisioning.hosts.known_hosts import HostKey
 from provisioning.hosts.many import Done, on_each
 from provisioning.hosts.route import Destination, Hop, parse_jumps
 from provisioning.hosts.runner import Runner
-from provisioning.hosts.ssh import SshDoor, SshSettings
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from provisioning.hosts.ssh import SshDoor
 
 T = TypeVar("T")
 #: gives the password for sudo; called once per host at most, and only where sudo asks
@@ -50,13 +54,31 @@ class Listed:
     jump: tuple[str, ...] | None
 
 
-def open_door(fleet: Fleet) -> SshDoor:
-    """Return the door to all hosts of ``fleet``; it reads configuration and known hosts once."""
-    return SshDoor(
-        SshSettings(
-            known_hosts=fleet.ssh.known_hosts, connect_timeout_seconds=fleet.ssh.connect_timeout_seconds
-        )
+def load_ssh() -> "ModuleType":
+    """Import what reaches hosts, which takes a while. Raises UsageError on a host, where it is not."""
+    try:
+        from provisioning.hosts import ssh
+    except ModuleNotFoundError as error:
+        if error.name not in {"fabric", "paramiko"}:
+            raise
+        raise UsageError(
+            "hosts cannot be reached from here: this installation comes without Fabric",
+            hint="run it on the control machine; what is installed on a host does not reach others",
+        ) from error
+    return ssh
+
+
+def open_door(fleet: Fleet) -> "SshDoor":
+    """Return the door to all hosts of ``fleet``; it reads configuration and known hosts once.
+
+    Raises UsageError where this installation comes without what reaches hosts.
+    """
+    ssh = load_ssh()
+    settings = ssh.SshSettings(
+        known_hosts=fleet.ssh.known_hosts, connect_timeout_seconds=fleet.ssh.connect_timeout_seconds
     )
+    door: SshDoor = ssh.SshDoor(settings)
+    return door
 
 
 def open_runner(
@@ -185,7 +207,7 @@ def _jump(fleet: Fleet, hop: Hop) -> Hop:
     )
 
 
-def _listed(fleet: Fleet, host: Host, door: SshDoor) -> Listed:
+def _listed(fleet: Fleet, host: Host, door: "SshDoor") -> Listed:
     there = destination(fleet, host)
     *before, end = door.route(there)
     return Listed(
