@@ -1,5 +1,6 @@
 """How are changes of hosts shown, told and reported? Shared by the commands that make them."""
 
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from fleet.cli.context import Invocation, emit_json, say
 from fleet.cli.hosts import ask_password, end_with
 from fleet.cli.provision_apply import ask, paint
 from fleet.errors import FleetError, PartlyDone, ProblemsFound
+from provisioning.collection import collector_resting
 
 if TYPE_CHECKING:
     from fleet.model import Fleet, Host
@@ -140,11 +142,14 @@ def prepare(
     as_json: bool,
 ) -> Prepared:
     """Look at hosts, build their releases, and show what must change."""
-    load = inv.load_meanwhile()
-    from fleet.ops.hosts import load_ssh
-    from fleet.ops.provision_hosts import Releases, plan_hosts, release_cache
+    with collector_resting():
+        # It would look through all that is imported, again and again, here and where the file is read.
+        load = inv.load_meanwhile()
+        from fleet.ops.hosts import load_ssh
+        from fleet.ops.provision_hosts import Releases, plan_hosts, release_cache
 
-    load_ssh()
+        load_ssh()
+    gc.freeze()
     environ = inv.environ()
 
     def plan(

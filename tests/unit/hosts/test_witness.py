@@ -1,10 +1,16 @@
 """Which consumers are missing, and how long that is borne."""
 
+import queue
+import threading
+import time
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.doctor.unseen import Unseen
+from fleet.ops import witness
 from fleet.ops.witness import Consumers, Witness, missing
 from provisioning.errors import HostChangeFailed
 
@@ -42,3 +48,34 @@ def test_an_api_that_does_not_answer_is_said_and_stops_nothing() -> None:
 
     (note,) = Witness(look=look).await_consumers("alpha", MAIL)
     assert "was not checked: mq1 does not answer" in note
+
+
+def test_hosts_that_wait_at_once_share_a_look_that_began_after_each_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    goes_on, looks, times = threading.Event(), list[Consumers](), queue.SimpleQueue[float]()
+
+    def now() -> float:
+        at = time.monotonic()
+        times.put(at)
+        return at
+
+    def look() -> Consumers:
+        looks.append(frozenset({("mail-b@alpha", "fleet.email")}) if looks else frozenset())
+        assert goes_on.wait(10)
+        return looks[-1]
+
+    monkeypatch.setattr(witness, "time", SimpleNamespace(monotonic=now, sleep=time.sleep))
+    asked = Witness(look=look, limit_seconds=10)
+    wanted = [{}, *[MAIL] * 5]
+    threads = [threading.Thread(target=asked.await_consumers, args=("alpha", each)) for each in wanted]
+    for number, each in enumerate(threads):
+        each.start()
+        # The first says when its look begins, too; the others come while that is under way.
+        for _ in range(2 if number else 3):
+            times.get(timeout=10)
+    goes_on.set()
+    for each in threads:
+        each.join(10)
+    assert not any(each.is_alive() for each in threads)
+    assert len(looks) == 2
