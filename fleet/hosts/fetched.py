@@ -16,8 +16,9 @@ from fleet.hosts.requirements import closure, locked_part, pins
 from fleet.hosts.target import Target, marker_environment, pip_options
 
 DOWNLOAD_SECONDS = 600
-#: what reaches other hosts, and is needed on no host: with what it needs a third of all that fleet needs
-CONTROL_ONLY = frozenset({"fabric"})
+#: what nothing on a host needs: what reaches other hosts, and with what Rich would show code and Markdown.
+#: With what they alone need that is half of all.
+NOT_ON_HOSTS = frozenset({"fabric", "pygments", "markdown-it-py"})
 _LOCK = Path(__file__).with_name("constraints.txt")
 _DIGEST_LENGTH = 12
 _NO_WHEEL = re.compile(r"No matching distribution found for ([^\s;]+)")
@@ -36,7 +37,7 @@ def locked_wheels(target: Target, cache: Path, *, extras: Iterable[str]) -> dict
     The caller is alone in ``cache``. Raises FleetError where pip cannot fetch them, or one is not what is
     locked.
     """
-    requirements = requirements_of(target, extras=extras, without=CONTROL_ONLY)
+    requirements = requirements_of(target, extras=extras, without=NOT_ON_HOSTS)
     key = hashlib.sha256(f"{target}\n{requirements}".encode()).hexdigest()[:_DIGEST_LENGTH]
     place = cache / "wheels" / f"{target.name}-{key}"
     if not place.is_dir():
