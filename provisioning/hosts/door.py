@@ -41,6 +41,8 @@ class Outcome:
     kept: Mapping[int, str]
     #: why it stopped; None when it went through
     failure: str | None
+    #: what stood there when it had ended; None where the agent could not tell
+    seen: HostObservation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +143,18 @@ class HostDoor:
             raise errors.HostUnusable(f"host `{self.name}`: {said[-1]['reason']}")
         return said[-1]
 
-    def _outcome(self, said: Sequence[dict[str, Any]], seen: HostObservation, desired: HostState) -> Outcome:
+    def _outcome(
+        self, said: Sequence[dict[str, Any]], before: HostObservation, desired: HostState
+    ) -> Outcome:
         done = [line for line in said if line["event"] == "done"]
         kept = {line["index"]: line["kept"] for line in done if line["kept"]}
         last = said[-1]
         if last["event"] == "end":
-            return Outcome(done=last["done"], kept=kept, failure=last["failure"])
+            seen = read(self.name, last["seen"], desired) if last["seen"] else None
+            return Outcome(done=last["done"], kept=kept, failure=last["failure"], seen=seen)
         if done:
             return Outcome(done=len(done), kept=kept, failure=last["reason"])
-        raise self._refusal(last, seen, desired)
+        raise self._refusal(last, before, desired)
 
     def _refusal(
         self, said: Mapping[str, Any], seen: HostObservation, desired: HostState

@@ -452,3 +452,33 @@ def test_a_look_tells_which_directories_hold_a_file_and_what_the_agent_runs_on(
     assert version == "{}.{}".format(*sys.version_info[:2])
     assert machine == os.uname().machine
     assert libc
+
+
+class Counting(LocalProcess):
+    """Notes how often somebody asked."""
+
+    def __init__(self) -> None:
+        self.trips = 0
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Iterable[bytes] = (),
+        as_root: bool = False,
+        timeout_seconds: float = 60.0,
+    ) -> Ran:
+        self.trips += 1
+        return LocalProcess.run(self, argv, stdin=stdin, as_root=as_root, timeout_seconds=timeout_seconds)
+
+
+def test_a_change_is_made_and_looked_at_in_one_trip(root: Path) -> None:
+    runner = Counting()
+    door = HostDoor(runner, root=str(root))
+    wanted, absent = file("/srv/a", b"1"), file("/srv/absent/b", b"2")
+    report = bring(door, wanted, root=root)
+    assert (report.converged, runner.trips) == (True, 2)
+    failed = bring(door, wanted, absent, root=root)
+    assert failed.left is not None
+    assert [change.after for change in failed.left] == [absent]
+    assert runner.trips == 4
