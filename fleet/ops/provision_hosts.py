@@ -161,8 +161,10 @@ def _starts(change: HostChange) -> bool:
 
 def _seen(begun: Report, change: HostChange, host: str, witness: "Witness") -> Report:
     """Return ``begun`` as failed where the broker does not see what was started."""
+    # Only where something is told to end is a task lost by a new instance that takes none.
+    wait = witness.await_consumers if change.ends or change.back else witness.await_first
     try:
-        return replace(begun, notes=(*begun.notes, *witness.await_consumers(host, change.consumes)))
+        return replace(begun, notes=(*begun.notes, *wait(host, change.consumes)))
     except ProvisioningError as error:
         return replace(begun, error=error)
 

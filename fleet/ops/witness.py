@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fleet.doctor.management import ManagementView
@@ -30,11 +31,25 @@ class Witness:
 
     #: raises Unseen
     look: Callable[[], Consumers]
+    #: whether the broker has the mailbox of a node; raises Unseen
+    has_mailbox: Callable[[str], bool] = lambda _: False
     limit_seconds: float = LIMIT_SECONDS
     #: when the last look began, by the monotonic clock
     _began: float = field(default=-math.inf, init=False)
     _seen: Consumers = field(default=frozenset(), init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def await_first(self, host: str, consumes: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+        """Return when the nodes of ``consumes`` are seen on a host on which nothing ends.
+
+        That each is on this broker is told by its mailbox, which is seen at once: a worker declares it before
+        it takes tasks, and says that it is ready when it takes them. Where one has none yet, its consumers
+        are waited for. Returns and raises what ``await_consumers`` does.
+        """
+        with suppress(Unseen):
+            if all(map(self.has_mailbox, consumes)):
+                return ()
+        return self.await_consumers(host, consumes)
 
     def await_consumers(self, host: str, consumes: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
         """Return when each node of ``consumes`` has a consumer on each of its queues.
@@ -78,18 +93,21 @@ def witness(fleet: Fleet, environ: Mapping[str, str]) -> Witness | None:
         return None
     password = resolve(management.password, environ=environ).reveal()
 
-    def look() -> Consumers:
+    def view() -> ManagementView:
         # One for each look: hosts are changed in threads, and a session is for one.
-        view = ManagementView(
+        return ManagementView(
             management.urls,
             user=management.user,
             password=password,
             ca=management.ca,
             certificate=client_certificate(management),
         )
-        return view.consumers(fleet.broker.vhost)
 
-    return Witness(look=look)
+    vhost = fleet.broker.vhost
+    return Witness(
+        look=lambda: view().consumers(vhost),
+        has_mailbox=lambda node: view().has_queue(vhost, f"{node}.celery.pidbox"),
+    )
 
 
 def missing(consumes: Mapping[str, frozenset[str]], seen: Consumers) -> tuple[str, ...]:

@@ -79,3 +79,26 @@ def test_hosts_that_wait_at_once_share_a_look_that_began_after_each_came(
         each.join(10)
     assert not any(each.is_alive() for each in threads)
     assert len(looks) == 2
+
+
+@pytest.mark.parametrize("mailboxes", [{"mail-b@alpha"}, set(), {"mail-a@alpha"}])
+def test_where_nothing_ends_a_mailbox_of_each_node_is_enough_and_else_consumers_are_waited_for(
+    mailboxes: set[str],
+) -> None:
+    asked = Witness(look=frozenset, has_mailbox=mailboxes.__contains__, limit_seconds=0)
+    if "mail-b@alpha" in mailboxes:
+        assert asked.await_first("alpha", MAIL) == ()
+    else:
+        with pytest.raises(HostChangeFailed, match="shows no consumer"):
+            asked.await_first("alpha", MAIL)
+    with pytest.raises(HostChangeFailed, match="shows no consumer"):
+        asked.await_consumers("alpha", MAIL)
+
+
+def test_an_api_that_tells_of_no_mailbox_is_asked_for_consumers() -> None:
+    def has_mailbox(_: str) -> bool:
+        raise Unseen("mq1 does not answer")
+
+    seen = frozenset({("mail-b@alpha", "fleet.email")})
+    asked = Witness(look=lambda: seen, has_mailbox=has_mailbox)
+    assert asked.await_first("alpha", MAIL) == ()
