@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import IO
 
 from provisioning.hosts.agent import program
 from provisioning.hosts.runner import Ran
@@ -59,13 +60,19 @@ class InThisProcess(LocalProcess):
     ) -> Ran:
         assert not as_root, "a test's directory needs no root"
         sent, said = io.BytesIO(b"".join(stdin)), io.BytesIO()
-        sent.read(int(sent.readline()))
+        skip_program(sent)
         umask = os.umask(0o022)
         try:
             program.main(sent, said)
         finally:
             os.umask(umask)
         return Ran(exit_code=0, stdout=said.getvalue(), stderr=b"")
+
+
+def skip_program(stream: IO[bytes]) -> None:
+    """Read past the agent itself in what is sent to it."""
+    _, *sizes = stream.readline().split()
+    stream.read(sum(map(int, sizes)))
 
 
 def listing(root: Path) -> dict[str, str]:

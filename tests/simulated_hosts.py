@@ -5,6 +5,7 @@ host of the lab and this one the same, and compares the answers. The agent's own
 Nothing can be changed here, and a question that the real look does not ask is refused.
 """
 
+import base64
 import hashlib
 import io
 import json
@@ -14,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet.hosts.bundle import Material
-from fleet.hosts.install import Release, mark_of
-from fleet.hosts.target import FACTS_ARGV
+from fleet.hosts.install import Release
+from fleet.hosts.target import Target
 from fleet.hosts.units import first_instances
 from fleet.model import Fleet
 from fleet.ops.host_sources import FromFile
@@ -27,6 +28,7 @@ from provisioning.hosts.runner import Ran
 from provisioning.hosts.sending import ARGV
 from provisioning.hosts.state import HostState
 from provisioning.hosts.steps import declared
+from tests.local_runner import skip_program
 
 #: TCP, greeting, what both can do, keys, service, the offer of a key, the login
 CONNECT_TRIPS = 7
@@ -39,41 +41,61 @@ class World:
     """What stands on one host."""
 
     paths: Mapping[str, Any]
+    #: of the files that are no secrets, by path
+    contents: Mapping[str, bytes]
     users: Mapping[str, Any]
     units: Mapping[str, Any]
     manifest: Mapping[str, Any]
+    #: which is there, and complete
+    release: Release
 
     def answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the agent says when it is asked about a host like this."""
-        for path, question in asked["paths"].items():
-            wanted = question.get("wanted")
-            assert not wanted or path not in self.paths or wanted == self.paths[path].get("sha256"), path
         paths = sorted({*asked["paths"], *self.manifest["paths"]})
         units = sorted({*asked["units"], *self.manifest["units"]})
         seen = {
-            "paths": {path: self.paths[path] for path in paths if path in self.paths},
+            "paths": {
+                path: {**self.paths[path], **self._content(path, asked["paths"].get(path, {}))}
+                for path in paths
+                if path in self.paths
+            },
             "users": {name: self.users[name] for name in asked["users"] if name in self.users},
             "units": {name: self.units[name] for name in units if name in self.units},
             "manifest": self.manifest,
         }
-        free = dict.fromkeys(SPACES, 10**10)
-        return {"event": "seen", **seen, "fingerprint": fingerprint(seen), "free": free}
+        besides = {
+            "free": dict.fromkeys(SPACES, 10**10),
+            "runtime": runtime(self.release.target),
+            "holding": {directory: [self.release.name] for directory in asked["holding"]},
+        }
+        return {"event": "seen", **seen, **besides, "fingerprint": fingerprint(seen)}
+
+    def _content(self, path: str, question: Mapping[str, Any]) -> dict[str, str]:
+        """Return the text of a file that differs from what was asked for."""
+        if question.get("wanted") in (None, self.paths[path].get("sha256")):
+            return {}
+        return {"content": base64.b64encode(self.contents[path]).decode()}
 
 
-def world(fleet: Fleet, host: str, release: str, material: Material) -> World:
+def world(fleet: Fleet, host: str, release: Release, material: Material) -> World:
     """Return a host that was provisioned from nothing, and has not changed since."""
-    instances = first_instances(fleet, host, release)
-    source = FromFile(fleet=fleet, host=host, release=release, material=material)
+    instances = first_instances(fleet, host, release.name)
+    source = FromFile(fleet=fleet, host=host, release=release.name, material=material)
     objects = source.objects(instances)
     ours = declared(HostState(objects))
     restarts = {thing.name: {"restart_on": thing.restart_on} for thing in objects if isinstance(thing, Unit)}
     paths = {thing.path: _placed(thing) for thing in objects if isinstance(thing, Directory | File | Link)}
-    mark = File(path=mark_of(release), content=b"")
     return World(
-        paths={**paths, mark.path: {**_placed(mark), "ours": False}},
+        paths=paths,
+        contents={
+            thing.path: thing.content or b""
+            for thing in objects
+            if isinstance(thing, File) and not thing.secret
+        },
         users={thing.name: _user(thing) for thing in objects if isinstance(thing, SystemUser)},
         units={thing.name: _unit(thing) for thing in objects if isinstance(thing, Unit)},
         manifest={"paths": ours["paths"], "units": restarts},
+        release=release,
     )
 
 
@@ -150,14 +172,11 @@ class SimulatedRunner:
         door = self._door
         time.sleep(door.latency_seconds * (RUN_TRIPS + (0 if self._world else CONNECT_TRIPS)))
         if self._world is None:
-            self._world = world(door.fleet, self.name, door.release.name, door.materials[self.name])
-        if tuple(argv) == FACTS_ARGV:
-            said = facts(door.release)
-        else:
-            assert tuple(argv) == ARGV, argv
-            request = request_in(b"".join(stdin))
-            assert request["verb"] == "observe", request["verb"]
-            said = json.dumps(self._world.answer(request["asked"])).encode() + b"\n"
+            self._world = world(door.fleet, self.name, door.release, door.materials[self.name])
+        assert tuple(argv) == ARGV, argv
+        request = request_in(b"".join(stdin))
+        assert request["verb"] == "observe", request["verb"]
+        said = json.dumps(self._world.answer(request["asked"])).encode() + b"\n"
         return Ran(exit_code=0, stdout=said, stderr=b"")
 
     def close(self) -> None:
@@ -165,16 +184,15 @@ class SimulatedRunner:
         self._world = None
 
 
-def facts(release: Release) -> bytes:
-    """Return what a host says of itself that the release is made for."""
-    target = release.target
+def runtime(target: Target) -> str:
+    """Return what a host says of itself that is a ``target``."""
     python = ".".join(map(str, target.python))
-    return f"{python} {target.machine} glibc-2.{target.glibc_minor}\n".encode()
+    return f"{python} {target.machine} glibc-2.{target.glibc_minor}"
 
 
 def request_in(sent: bytes) -> dict[str, Any]:
     """Return the request in what is sent to the agent."""
     stream = io.BytesIO(sent)
-    stream.read(int(stream.readline()))
+    skip_program(stream)
     found: dict[str, Any] = json.loads(stream.read(int(stream.readline())))
     return found

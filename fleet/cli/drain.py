@@ -70,7 +70,7 @@ def drain(
     by = this_operator(inv.environ())
     content = mark(f"{by.name}@{by.origin}", reason, now=datetime.now(UTC))
     plan = partial(plan_drain, mark=content)
-    looked = look(inv, host, plan, DRAIN, ask_sudo_password=ask_sudo_password, as_json=as_json)
+    looked = look(inv.load, host, plan, DRAIN, ask_sudo_password=ask_sudo_password, as_json=as_json)
     if check:
         looked.finish()
         return
@@ -112,7 +112,7 @@ def resume(
     """
     from fleet.ops.restart import plan_resume
 
-    looked = look(inv, host, plan_resume, RESUME, ask_sudo_password=ask_sudo_password, as_json=as_json)
+    looked = look(inv.load, host, plan_resume, RESUME, ask_sudo_password=ask_sudo_password, as_json=as_json)
     carry_out(looked, inv.environ(), reason="resume", check=check, yes=yes)
 
 

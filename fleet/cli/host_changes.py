@@ -1,5 +1,6 @@
 """How are changes of hosts shown, told and reported? Shared by the commands that make them."""
 
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from fleet.cli.context import Invocation, emit_json, say
 from fleet.cli.hosts import ask_password, end_with
 from fleet.cli.provision_apply import ask, paint
 from fleet.errors import FleetError, PartlyDone, ProblemsFound
+from provisioning.collection import collector_resting
 
 if TYPE_CHECKING:
     from fleet.model import Fleet, Host
@@ -140,8 +142,14 @@ def prepare(
     as_json: bool,
 ) -> Prepared:
     """Look at hosts, build their releases, and show what must change."""
-    from fleet.ops.provision_hosts import Releases, plan_hosts, release_cache
+    with collector_resting():
+        # It would look through all that is imported, again and again, here and where the file is read.
+        load = inv.load_meanwhile()
+        from fleet.ops.hosts import load_ssh
+        from fleet.ops.provision_hosts import Releases, plan_hosts, release_cache
 
+        load_ssh()
+    gc.freeze()
     environ = inv.environ()
 
     def plan(
@@ -152,11 +160,11 @@ def prepare(
             fleet, chosen, environ, releases=releases, contents=diff, sudo_password=sudo_password
         )
 
-    return look(inv, hosts, plan, PROVISION, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json)
+    return look(load, hosts, plan, PROVISION, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json)
 
 
 def look(
-    inv: Invocation,
+    load: "Callable[[], Fleet]",
     hosts: Sequence[str],
     plan: "Plan",
     words: Words,
@@ -165,10 +173,10 @@ def look(
     ask_sudo_password: bool,
     as_json: bool,
 ) -> Prepared:
-    """Look at hosts, and show what ``plan`` would change there."""
+    """Look at hosts of the fleet that ``load`` gives, and show what ``plan`` would change there."""
     from fleet.ops.hosts import choose
 
-    fleet, started = inv.load(), time.monotonic()
+    fleet, started = load(), time.monotonic()
     chosen = choose(fleet, hosts)
     password = ask_password() if ask_sudo_password else None
     planned = plan(fleet, chosen, sudo_password=password)

@@ -15,7 +15,8 @@ from fleet.errors import FleetError, HostsUnreachable, PartlyDone, ProblemsFound
 
 if TYPE_CHECKING:
     from fleet.hosts.drained import Drained
-    from fleet.ops.hosts import Checked, Listed
+    from fleet.ops.host_checks import Checked
+    from fleet.ops.hosts import Listed
     from provisioning.hosts.facts import Facts
     from provisioning.hosts.many import Done
 
@@ -121,7 +122,8 @@ def check(inv: Invocation, *, host: tuple[str, ...], ask_sudo_password: bool, as
     """
     from fleet.doctor.finding import Level
     from fleet.doctor.render import summary
-    from fleet.ops.hosts import check_hosts, choose
+    from fleet.ops.host_checks import check_hosts
+    from fleet.ops.hosts import choose
 
     fleet = inv.load()
     chosen = choose(fleet, host)

@@ -54,6 +54,6 @@ def restart(
         raise UsageError(
             "there is no other way to restart than a rolling one", hint="say `fleet restart --rolling`"
         )
-    looked = look(inv, host, plan_restart, WORDS, ask_sudo_password=ask_sudo_password, as_json=as_json)
+    looked = look(inv.load, host, plan_restart, WORDS, ask_sudo_password=ask_sudo_password, as_json=as_json)
     order = batches(tuple(looked.changes), canary=canary, size=batch)
     roll(looked, order, inv.environ(), reason="restart", check=check, yes=yes)

@@ -51,7 +51,7 @@ def rollback(
     from fleet.ops.rollback import plan_rollback
 
     looked = look(
-        inv,
+        inv.load,
         host,
         partial(plan_rollback, to=to, contents=diff),
         WORDS,

@@ -83,6 +83,12 @@ class ManagementView:
             pairs = ((_client(row, names), str(row["queue"]["name"])) for row in rows)
             return frozenset((client, queue) for client, queue in pairs if client)
 
+    def has_queue(self, vhost: str, name: str) -> bool:
+        """Tell whether there is a queue; one is seen at once, where statistics are late. Raises Unseen."""
+        with unseen_otherwise("the management API"):
+            path = f"queues/{quote(vhost, safe='')}/{quote(name, safe='')}"
+            return self._api.request("GET", path, params={"columns": "name"}, missing_ok=True) is not None
+
     def global_prefetch_channels(self, vhost: str) -> int:
         """Return how many channels of ``vhost`` have one prefetch for all their consumers. Raises Unseen."""
         with unseen_otherwise("the management API"):

@@ -60,30 +60,31 @@ def _note(target: Target, cache: Path, stamped: str) -> Path:
     return place(target, cache) / "built" / f"{stamped}.json"
 
 
-def _inputs(declared: Fleet, target: Target, cache: Path, wheels: Sequence[Path]) -> Iterator[Path]:
+def _inputs(declared: Fleet, target: Target, cache: Path, wheels: Sequence[Path]) -> Iterator[str]:
     ours = Path(fleet.__file__).parents[1]
     for package in _PACKAGES:
         yield from _below(ours / package)
     beside = Path(declared.source).resolve().parent
     for top in {module.partition(".")[0] for module in declared.user_tasks.imports}:
-        yield beside / f"{top}.py"
+        yield str(beside / f"{top}.py")
         yield from _below(beside / top)
     for fetched in (cache / "wheels").glob(f"{target.name}-*"):
         yield from _below(fetched)
-    yield from wheels
+    yield from map(str, wheels)
     # Where packages and what they say of themselves lie.
-    yield from {Path(each) for each in sys.path if Path(each).name in _INSTALLED}
+    yield from {each.rstrip("/") for each in sys.path if Path(each).name in _INSTALLED}
 
 
-def _below(directory: Path) -> Iterator[Path]:
+def _below(directory: Path) -> Iterator[str]:
     for above, names, files in os.walk(directory):
         names[:] = [name for name in names if name != "__pycache__"]
-        yield from (Path(above, name) for name in files if not name.endswith(".pyc"))
+        # Texts: to make a path of each takes longer than to look at it.
+        yield from (f"{above}/{name}" for name in files if not name.endswith(".pyc"))
 
 
-def _look(path: Path) -> tuple[str, ...]:
+def _look(path: str) -> tuple[str, ...]:
     try:
-        seen = path.stat()
+        seen = os.stat(path)  # noqa: PTH116 - see above
     except OSError:
-        return (str(path),)
-    return (str(path), *map(str, (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)))
+        return (path,)
+    return (path, *map(str, (seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)))

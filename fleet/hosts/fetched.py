@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,25 +16,28 @@ from fleet.hosts.requirements import closure, locked_part, pins
 from fleet.hosts.target import Target, marker_environment, pip_options
 
 DOWNLOAD_SECONDS = 600
+#: what nothing on a host needs: what reaches other hosts, and with what Rich would show code and Markdown.
+#: With what they alone need that is half of all.
+NOT_ON_HOSTS = frozenset({"fabric", "pygments", "markdown-it-py"})
 _LOCK = Path(__file__).with_name("constraints.txt")
 _DIGEST_LENGTH = 12
 _NO_WHEEL = re.compile(r"No matching distribution found for ([^\s;]+)")
 
 
-def requirements_of(target: Target, *, extras: Iterable[str] = ()) -> str:
-    """Return what fleet needs on ``target``, as a requirements file with hashes."""
+def requirements_of(target: Target, *, extras: Iterable[str] = (), without: Collection[str] = ()) -> str:
+    """Return what fleet needs on ``target``, but for ``without``, as a requirements file with hashes."""
     environment = marker_environment(target)
-    needed = closure("fleet", _requires, environment, extras=extras)
+    needed = closure("fleet", _requires, environment, extras=extras, without=without)
     return locked_part(_LOCK.read_text(encoding="utf-8"), needed, environment)
 
 
 def locked_wheels(target: Target, cache: Path, *, extras: Iterable[str]) -> dict[str, bytes]:
-    """Return the wheels that fleet needs on ``target``, from ``cache`` or the index: file name → content.
+    """Return the wheels that fleet needs on a host, from ``cache`` or the index: file name → content.
 
     The caller is alone in ``cache``. Raises FleetError where pip cannot fetch them, or one is not what is
     locked.
     """
-    requirements = requirements_of(target, extras=extras)
+    requirements = requirements_of(target, extras=extras, without=NOT_ON_HOSTS)
     key = hashlib.sha256(f"{target}\n{requirements}".encode()).hexdigest()[:_DIGEST_LENGTH]
     place = cache / "wheels" / f"{target.name}-{key}"
     if not place.is_dir():

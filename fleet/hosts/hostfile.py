@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fleet.config.locate import Path
 from fleet.config.problems import dotted
-from fleet.config.show import values
+from fleet.config.written import values
 from fleet.hosts.needs import (
     BROKER_PASSWORD,
     RESULT_PASSWORD,

@@ -5,15 +5,15 @@ anew. Nothing is fetched from anywhere, and nothing is resolved or built: the ar
 where it was made, and is unpacked when its hash is right.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet.errors import FleetError
 from fleet.hosts.cache import Held
 from fleet.hosts.paths import CURRENT, INCOMING, OPT, RELEASES, release_directory
+from fleet.hosts.performing import QUICK_SECONDS, Step, perform
 from fleet.hosts.record import site_packages
-from fleet.hosts.target import FACTS_ARGV, Target, target_of
+from fleet.hosts.target import Target
 from provisioning.hosts.runner import Runner
 
 #: file of a release that is there when all of it is
@@ -22,9 +22,6 @@ MARK = ".complete"
 KEEP = 3
 UPLOAD_SECONDS = 600.0
 INSTALL_SECONDS = 300.0
-QUICK_SECONDS = 30.0
-#: of an archive that is sent
-CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +39,6 @@ class Release:
     is_compiled: bool = True
     #: keeps the archive from being dropped by another run
     held: Held | None = field(default=None, repr=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One command on a host, as root."""
-
-    argv: tuple[str, ...]
-    #: the archive is its input
-    takes_archive: bool = False
-    stdin: bytes = field(default=b"", repr=False)
-    timeout_seconds: float = QUICK_SECONDS
 
 
 def install_steps(release: Release) -> tuple[Step, ...]:
@@ -109,16 +95,6 @@ def switch_steps(release: str) -> tuple[Step, ...]:
     )
 
 
-def mark_of(release: str) -> str:
-    """Return the file that is there where ``release`` is complete."""
-    return f"{release_directory(release)}/{MARK}"
-
-
-def is_installed_argv(release: str) -> tuple[str, ...]:
-    """Return the command that ends well where ``release`` is complete."""
-    return ("test", "-f", mark_of(release))
-
-
 def list_argv() -> tuple[str, ...]:
     """Return the command that names the complete releases, the one that was completed last first."""
     mark = f"{RELEASES}/*/{MARK}"
@@ -148,23 +124,13 @@ def prune_steps(releases: Iterable[str]) -> tuple[Step, ...]:
     )
 
 
-def ask_target(runner: Runner) -> Target:
-    """Return the Python and machine of a host. Raises UsageError when fleet does not run there."""
-    return target_of(_run(runner, Step(argv=FACTS_ARGV)).decode())
-
-
 def install(runner: Runner, release: Release) -> bool:
     """Install ``release`` on a host unless it is there; return whether it was not.
 
     Raises FleetError with the host's own words when a step fails, and what ``runner`` raises.
     """
-    if (
-        runner.run(is_installed_argv(release.name), as_root=True, timeout_seconds=QUICK_SECONDS).exit_code
-        == 0
-    ):
-        return False
-    perform(runner, install_steps(release), archive=release.archive)
-    return True
+    steps = install_steps(release)
+    return perform(runner, steps, archive=release.archive, unless=f"{release_directory(release.name)}/{MARK}")
 
 
 def switch(runner: Runner, release: str) -> None:
@@ -174,29 +140,8 @@ def switch(runner: Runner, release: str) -> None:
 
 def prune(runner: Runner, *, in_use: Iterable[str], keep: int = KEEP) -> tuple[str, ...]:
     """Remove old releases of a host, and return which; ``in_use`` names those that run or are current."""
-    found = releases_of(_run(runner, Step(argv=list_argv())).decode())
+    listed = runner.run(list_argv(), as_root=True, timeout_seconds=QUICK_SECONDS)
+    found = releases_of(listed.stdout.decode())
     gone = to_prune(found, in_use, keep=keep)
     perform(runner, prune_steps(gone))
     return gone
-
-
-def perform(runner: Runner, steps: Iterable[Step], *, archive: Path | None = None) -> None:
-    """Run ``steps`` one after the other. Raises FleetError at the first that fails."""
-    for step in steps:
-        _run(runner, step, archive=archive)
-
-
-def _run(runner: Runner, step: Step, *, archive: Path | None = None) -> bytes:
-    stdin = _chunks(archive) if step.takes_archive and archive is not None else (step.stdin,)
-    ran = runner.run(step.argv, stdin=stdin, as_root=True, timeout_seconds=step.timeout_seconds)
-    if ran.exit_code:
-        said = (ran.stderr.strip() or ran.stdout.strip()).decode(errors="replace")[-500:]
-        command = " ".join(step.argv)[:120]
-        raise FleetError(f"{runner.name}: `{command}` ended with {ran.exit_code}: {said or 'no word'}")
-    return ran.stdout
-
-
-def _chunks(archive: Path) -> Iterator[bytes]:
-    with archive.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk

@@ -1,7 +1,7 @@
 """Which of the locked packages does fleet need to run on a target? Pure: metadata comes in by a function."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from packaging.markers import Marker
 from packaging.requirements import Requirement
@@ -23,9 +23,17 @@ def locked_part(lock: str, wanted: Iterable[str], environment: Mapping[str, str]
 
 
 def closure(
-    package: str, requires: Requires, environment: Mapping[str, str], *, extras: Iterable[str] = ()
+    package: str,
+    requires: Requires,
+    environment: Mapping[str, str],
+    *,
+    extras: Iterable[str] = (),
+    without: Collection[str] = (),
 ) -> frozenset[str]:
-    """Return the normalised names of all that ``package`` with ``extras`` needs, itself left out."""
+    """Return the normalised names of all that ``package`` with ``extras`` needs, itself left out.
+
+    ``without`` names packages that are left out, and with them what nothing else needs.
+    """
     seen: set[tuple[str, str]] = set()
     waiting = [(package, extra) for extra in ("", *extras)]
     while waiting:
@@ -33,6 +41,8 @@ def closure(
         for line in requires(name):
             one = Requirement(line)
             if one.marker is not None and not one.marker.evaluate({**environment, "extra": extra}):
+                continue
+            if canonicalize_name(one.name) in without:
                 continue
             needed = [(canonicalize_name(one.name), each) for each in ("", *sorted(one.extras))]
             waiting += [each for each in needed if each not in seen]

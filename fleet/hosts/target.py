@@ -6,16 +6,6 @@ from dataclasses import dataclass
 
 from fleet.errors import UsageError
 
-#: asked of a host's python3; one line of three words. Without `platform`, which takes longer than the rest.
-FACTS = """\
-import os, sys
-try:
-    libc = os.confstr("CS_GNU_LIBC_VERSION") or "-"
-except (OSError, ValueError):
-    libc = "-"
-print("%d.%d" % sys.version_info[:2], os.uname().machine, libc.replace(" ", "-"))
-"""
-FACTS_ARGV = ("python3", "-I", "-S", "-c", FACTS)
 #: the glibc that a release asks for when a target says none: older than that of any Debian that is supported
 OLDEST_GLIBC_MINOR = 17
 LEAST_PYTHON = (3, 11)
@@ -44,7 +34,7 @@ class Target:
 
 
 def target_of(answer: str) -> Target:
-    """Return the target that a host's answer to ``FACTS_ARGV`` describes.
+    """Return the target that ``answer`` describes: a host's Python, machine and C library.
 
     Raises UsageError when fleet does not run there.
     """

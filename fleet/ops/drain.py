@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.hosts.history import history
-from fleet.hosts.install import QUICK_SECONDS
 from fleet.hosts.paths import CURRENT, DRAINED
+from fleet.hosts.performing import QUICK_SECONDS
 from fleet.hosts.restored import as_is
 from fleet.hosts.units import worker_of_unit
 from fleet.model import Fleet, Host

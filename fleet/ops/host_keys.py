@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleet.model import Fleet, Host
 from fleet.ops.hosts import destination, open_door
@@ -10,7 +11,9 @@ from provisioning.errors import ProvisioningError
 from provisioning.hosts.known_hosts import HostKey, KnownKey, Standing
 from provisioning.hosts.known_hosts_file import Recorded, record
 from provisioning.hosts.many import on_each
-from provisioning.hosts.ssh.config import Endpoint
+
+if TYPE_CHECKING:
+    from provisioning.hosts.ssh.config import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from fleet.hosts.bundle import Material
 from fleet.hosts.history import History, history, links
-from fleet.hosts.install import Release, mark_of
+from fleet.hosts.install import KEEP, MARK, Release
 from fleet.hosts.paths import CURRENT, DRAINED, PREVIOUS, RELEASES, UNDONE
 from fleet.hosts.slots import Seen, Slots, choose
 from fleet.hosts.units import Instance, unit_file, worker_of_unit, worker_unit
@@ -20,6 +20,9 @@ from provisioning.hosts.observation import HostObservation
 from provisioning.hosts.planning import HostPlan, plan
 from provisioning.hosts.runner import Runner
 from provisioning.hosts.state import HostState
+
+#: in place of the name of a release, before that is known
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ class HostChange:
     ending: tuple[str, ...] = ()
     #: what stands there again if a new instance does not get ready
     back: HostState | None = field(default=None, repr=False)
-    #: names of releases that something on the host runs from; None: old ones are left there
+    #: names of releases that something on the host runs from; None: there are no old ones that may go
     releases_in_use: frozenset[str] | None = None
     #: node name of each instance that shall run → broker queues that it consumes
     consumes: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -68,15 +71,24 @@ class Intent:
 
 
 def plan_host(
-    fleet: Fleet, host: str, runner: Runner, release: Release, material: Material, *, contents: bool = False
+    fleet: Fleet,
+    runner: Runner,
+    build: Callable[[str], Release],
+    material: Material,
+    *,
+    contents: bool = False,
 ) -> HostChange:
-    """Look at ``host`` and return what must change so that it is as the fleet file says.
+    """Look at the host that ``runner`` is named after; return what must change to what the fleet file says.
 
-    With ``contents`` texts come along, for a diff. Raises HostBusy while the last change is not over, and
-    what ``runner`` raises.
+    ``build`` gives the release for a Python, a machine and a C library. With ``contents`` texts come along,
+    for a diff. Raises HostBusy while the last change is not over, and what ``build`` and ``runner`` raise.
     """
-    source = FromFile(fleet=fleet, host=host, release=release.name, material=material)
-    change = plan_change(source, runner, Intent(), contents=contents)
+    door = HostDoor(runner)
+    # Which release it is follows from what the first look tells; where its files lie does not.
+    source = FromFile(fleet=fleet, host=runner.name, release=UNKNOWN, material=material)
+    seen = _first_look(source, door)
+    release = build(seen.runtime)
+    change = _change(replace(source, release=release.name), seen, door, Intent(), contents=contents)
     return change if change.is_complete else replace(change, install=release)
 
 
@@ -86,12 +98,21 @@ def plan_change(source: Source, runner: Runner, intent: Intent, *, contents: boo
     Raises HostBusy while the last change is not over, UsageError where something is missing, and what
     ``runner`` raises.
     """
-    door, mark = HostDoor(runner), mark_of(source.release)
-    every = source.objects(_instances(source, dict.fromkeys(source.workers, SLOTS)))
-    seen = door.observe(_state(every), contents=True, files=(mark,))
+    door = HostDoor(runner)
+    return _change(source, _first_look(source, door), door, intent, contents=contents)
+
+
+def _first_look(source: Source, door: HostDoor) -> HostObservation:
+    """Look at all that may be there of ``source``, and at which releases are complete."""
+    return door.observe(_state(_in_every_slot(source)), contents=True, holding={RELEASES: MARK})
+
+
+def _change(
+    source: Source, seen: HostObservation, door: HostDoor, intent: Intent, *, contents: bool
+) -> HostChange:
     known = {thing.identity: thing for thing in seen.objects}
     before, is_drained = history(known, ()), ("path", DRAINED) in known and not intent.resume
-    slots = _choose(source, every, seen, anew=intent.anew and not is_drained)
+    slots = _choose(source, _in_every_slot(source), seen, anew=intent.anew and not is_drained)
     runs = _instances(source, {name: (each.runs,) for name, each in slots.items()})
     apart = [*links(before, source.release, back=intent.back), *_marker(known, kept=is_drained)]
     wanted = [*source.objects(runs), *apart]
@@ -103,14 +124,14 @@ def plan_change(source: Source, runner: Runner, intent: Intent, *, contents: boo
     begin = _state((*wanted, *kept))
     return HostChange(
         release=source.release,
-        is_complete=("path", mark) in known,
+        is_complete=source.release in seen.holding[RELEASES],
         begin=_plan(begin, seen, door, contents=contents),
         end=_state((*wanted, *_told_to_end(kept, ends))) if ends else None,
         ends=ends,
         ending=ending,
         # Where nothing is started, nothing fails to get ready.
         back=None if is_drained else _back(begin, known),
-        releases_in_use=frozenset({source.release, *_releases(known)}),
+        releases_in_use=_in_use(source, known) if _may_be_old(source, seen) else None,
         consumes={} if is_drained else _consumes(source, runs),
         notes=_notes(before, source.release, is_drained=is_drained),
     )
@@ -134,6 +155,10 @@ def look(door: HostDoor) -> Known:
 def _state(objects: Iterable[HostObject]) -> HostState:
     # What older releases ran with lies beside them, and goes with them.
     return HostState(objects, keeps=(RELEASES,))
+
+
+def _in_every_slot(source: Source) -> tuple[HostObject, ...]:
+    return source.objects(_instances(source, dict.fromkeys(source.workers, SLOTS)))
 
 
 def _instances(source: Source, slots: Mapping[str, Iterable[str]]) -> tuple[Instance, ...]:
@@ -226,6 +251,14 @@ def _as_it_was(thing: HostObject, known: Known) -> HostObject:
         return Unit(name=thing.name, enabled=None, active=None)
     before = known.get(thing.identity)
     return before if isinstance(before, File) and before.content is not None else thing
+
+
+def _may_be_old(source: Source, seen: HostObservation) -> bool:
+    return len(seen.holding[RELEASES] | {source.release}) > KEEP
+
+
+def _in_use(source: Source, known: Known) -> frozenset[str]:
+    return frozenset({source.release, *_releases(known)})
 
 
 def _releases(known: Known) -> Iterator[str]:

@@ -3,9 +3,10 @@
 from fleet.config.parse import parse
 from fleet.errors import ConfigError, FleetError
 from fleet.hosts.history import History, history
-from fleet.hosts.install import QUICK_SECONDS, list_argv, releases_of
+from fleet.hosts.install import list_argv, releases_of
 from fleet.hosts.kept import Kept, load
 from fleet.hosts.paths import FLEET_FILE, RELEASES, kept_file
+from fleet.hosts.performing import QUICK_SECONDS
 from fleet.model import Fleet
 from fleet.ops.host_plans import look
 from fleet.ops.host_sources import FromHost, Known

@@ -1,24 +1,25 @@
-"""How are the hosts of a fleet reached, what are they like, and are they fit?"""
+"""How are the hosts of a fleet reached, and what are they like?"""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from fleet.doctor.finding import Finding, Level
-from fleet.doctor.host import Needs, examine, refused, unreached
 from fleet.errors import UsageError
 from fleet.hosts.drained import Drained, read_mark
-from fleet.hosts.install import QUICK_SECONDS
 from fleet.hosts.paths import DRAINED
+from fleet.hosts.performing import QUICK_SECONDS
 from fleet.model import Fleet, Host
-from provisioning.errors import HostAccessRefused, HostTimeout, HostUnreachable, ProvisioningError
-from provisioning.hosts.facts import Facts, Root, gather
+from provisioning.errors import HostTimeout, HostUnreachable, ProvisioningError
+from provisioning.hosts.facts import Facts, gather
 from provisioning.hosts.known_hosts import HostKey
 from provisioning.hosts.many import Done, on_each
 from provisioning.hosts.route import Destination, Hop, parse_jumps
 from provisioning.hosts.runner import Runner
-from provisioning.hosts.ssh import SshDoor, SshSettings
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from provisioning.hosts.ssh import SshDoor
 
 T = TypeVar("T")
 #: gives the password for sudo; called once per host at most, and only where sudo asks
@@ -53,28 +54,31 @@ class Listed:
     jump: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """A host and what can be said of it."""
+def load_ssh() -> "ModuleType":
+    """Import what reaches hosts, which takes a while. Raises UsageError on a host, where it is not."""
+    try:
+        from provisioning.hosts import ssh
+    except ModuleNotFoundError as error:
+        if error.name not in {"fabric", "paramiko"}:
+            raise
+        raise UsageError(
+            "hosts cannot be reached from here: this installation comes without Fabric",
+            hint="run it on the control machine; what is installed on a host does not reach others",
+        ) from error
+    return ssh
 
-    name: str
-    is_reached: bool
-    findings: tuple[Finding, ...]
 
-    @property
-    def level(self) -> Level:
-        """The worst of its findings."""
-        order = (Level.FAIL, Level.UNKNOWN, Level.WARN, Level.OK)
-        return min((finding.level for finding in self.findings), key=order.index, default=Level.OK)
+def open_door(fleet: Fleet) -> "SshDoor":
+    """Return the door to all hosts of ``fleet``; it reads configuration and known hosts once.
 
-
-def open_door(fleet: Fleet) -> SshDoor:
-    """Return the door to all hosts of ``fleet``; it reads configuration and known hosts once."""
-    return SshDoor(
-        SshSettings(
-            known_hosts=fleet.ssh.known_hosts, connect_timeout_seconds=fleet.ssh.connect_timeout_seconds
-        )
+    Raises UsageError where this installation comes without what reaches hosts.
+    """
+    ssh = load_ssh()
+    settings = ssh.SshSettings(
+        known_hosts=fleet.ssh.known_hosts, connect_timeout_seconds=fleet.ssh.connect_timeout_seconds
     )
+    door: SshDoor = ssh.SshDoor(settings)
+    return door
 
 
 def open_runner(
@@ -158,29 +162,6 @@ def gather_facts(fleet: Fleet, hosts: Sequence[Host]) -> tuple[Done[Facts], ...]
     return on_hosts(fleet, hosts, lambda _, runner: gather(runner, state_dir=fleet.state_dir))
 
 
-def check_hosts(
-    fleet: Fleet, hosts: Sequence[Host], *, sudo_password: SudoPassword | None = None
-) -> tuple[Checked, ...]:
-    """Return whether each of ``hosts`` is fit for what the fleet has it do."""
-
-    def work(host: Host, runner: Runner) -> tuple[Finding, ...]:
-        facts = gather(runner, state_dir=fleet.state_dir)
-        with_password = None
-        if facts.root is Root.ASKED and sudo_password is not None:
-            with_password = _becomes_root(runner)
-        backs_up = any(fleet.hosts_for(backup.hosts).count(host) for backup in fleet.backups)
-        drained = is_drained(runner)
-        needs = Needs(
-            state_dir=fleet.state_dir,
-            rsync=backs_up,
-            root_with_password=with_password,
-            drained=drained.told if drained else None,
-        )
-        return examine(facts, needs)
-
-    return tuple(_checked(done) for done in on_hosts(fleet, hosts, work, sudo_password=sudo_password))
-
-
 def see_drained(fleet: Fleet, hosts: Sequence[Host]) -> tuple[Done[Drained | None], ...]:
     """Return why each of ``hosts`` is drained, or None where it is not."""
     return on_hosts(fleet, hosts, lambda _, runner: is_drained(runner))
@@ -226,7 +207,7 @@ def _jump(fleet: Fleet, hop: Hop) -> Hop:
     )
 
 
-def _listed(fleet: Fleet, host: Host, door: SshDoor) -> Listed:
+def _listed(fleet: Fleet, host: Host, door: "SshDoor") -> Listed:
     there = destination(fleet, host)
     *before, end = door.route(there)
     return Listed(
@@ -246,20 +227,3 @@ def _listed(fleet: Fleet, host: Host, door: SshDoor) -> Listed:
 def _as_jump(hop: Hop) -> str:
     address = f"[{hop.address}]" if ":" in hop.address else hop.address
     return f"{hop.user}@" * bool(hop.user) + address + f":{hop.port}" * bool(hop.port)
-
-
-def _becomes_root(runner: Runner) -> bool:
-    with suppress(HostAccessRefused):
-        return runner.run(("true",), as_root=True).exit_code == 0
-    return False
-
-
-def _checked(done: "Done[tuple[Finding, ...]]") -> Checked:
-    if done.error is None:
-        return Checked(name=done.name, is_reached=True, findings=done.value or ())
-    say = unreached if is_unreached(done.error) else refused
-    return Checked(
-        name=done.name,
-        is_reached=not is_unreached(done.error),
-        findings=(say(done.error.message, done.error.hint),),
-    )

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from fleet.errors import FleetError
 from fleet.hosts.bundle import Material
-from fleet.hosts.install import Release, ask_target, install, prune
+from fleet.hosts.install import Release, install, prune
 from fleet.hosts.material import gather_all
 from fleet.hosts.release import build_release
-from fleet.hosts.target import Target
+from fleet.hosts.target import Target, target_of
 from fleet.hosts.units import worker_of_unit
 from fleet.model import Fleet, Host
 from fleet.ops.host_plans import HostChange, plan_host
@@ -93,11 +93,14 @@ def plan_one(
     fleet: Fleet, runner: Runner, material: Material, *, releases: Releases, contents: bool = False
 ) -> HostChange:
     """Look at the host that ``runner`` is named after, build its release, and return what must change."""
-    try:
-        release = releases.build(ask_target(runner))
-    except FleetError as error:
-        raise HostUnfit(f"host `{runner.name}`: {error.message}", hint=error.hint) from error
-    return plan_host(fleet, runner.name, runner, release, material, contents=contents)
+
+    def build(runtime: str) -> Release:
+        try:
+            return releases.build(target_of(runtime))
+        except FleetError as error:
+            raise HostUnfit(f"host `{runner.name}`: {error.message}", hint=error.hint) from error
+
+    return plan_host(fleet, runner, build, material, contents=contents)
 
 
 def apply_hosts(
@@ -158,8 +161,10 @@ def _starts(change: HostChange) -> bool:
 
 def _seen(begun: Report, change: HostChange, host: str, witness: "Witness") -> Report:
     """Return ``begun`` as failed where the broker does not see what was started."""
+    # Only where something is told to end is a task lost by a new instance that takes none.
+    wait = witness.await_consumers if change.ends or change.back else witness.await_first
     try:
-        return replace(begun, notes=(*begun.notes, *witness.await_consumers(host, change.consumes)))
+        return replace(begun, notes=(*begun.notes, *wait(host, change.consumes)))
     except ProvisioningError as error:
         return replace(begun, error=error)
 

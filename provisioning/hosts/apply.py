@@ -5,6 +5,7 @@ from dataclasses import replace
 from provisioning import errors
 from provisioning.apply import Report, refuse_destructive
 from provisioning.hosts.door import HostDoor, Operator, Outcome
+from provisioning.hosts.observation import HostObservation
 from provisioning.hosts.planning import HostPlan, plan
 from provisioning.moved import named
 from provisioning.plan import Change
@@ -47,7 +48,7 @@ def _report(planned: HostPlan, door: HostDoor, outcome: Outcome) -> Report:
         done=changes[:count],
         failed=(),
         skipped=(),
-        left=_left(planned, door),
+        left=_lacking(planned, outcome.seen) if outcome.seen else _left(planned, door),
         notes=tuple(f"{changes[i].resource.label} is kept: {why}" for i, why in outcome.kept.items()),
     )
     if outcome.failure is None:
@@ -74,4 +75,8 @@ def _left(planned: HostPlan, door: HostDoor) -> tuple[Change, ...] | None:
         seen = door.observe(planned.desired)
     except errors.ProvisioningError:
         return None
+    return _lacking(planned, seen)
+
+
+def _lacking(planned: HostPlan, seen: HostObservation) -> tuple[Change, ...]:
     return plan(planned.desired, seen, prune=planned.plan.prune).changes

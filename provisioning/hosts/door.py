@@ -1,7 +1,7 @@
 """How is a host looked at and changed, over any runner?"""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,8 @@ class Outcome:
     kept: Mapping[int, str]
     #: why it stopped; None when it went through
     failure: str | None
+    #: what stood there when it had ended; None where the agent could not tell
+    seen: HostObservation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +75,15 @@ class HostDoor:
         self._root = root
 
     def observe(
-        self, desired: HostState, *, contents: bool = False, files: Iterable[str] = ()
+        self, desired: HostState, *, contents: bool = False, holding: Mapping[str, str] | None = None
     ) -> HostObservation:
         """Return what stands there of all that ``desired`` names or that is ours, in one round trip.
 
         With ``contents`` the text of files that differ comes along, for a diff; never that of a secret.
-        ``files`` are looked for besides; nothing can be applied to an observation with some.
+        ``holding`` names directories, each with a file: which directories in them hold it is told besides.
         Raises HostUnusable, or what the runner raises.
         """
-        request = {"verb": "observe", "asked": questions(desired, contents=contents, files=files)}
+        request = {"verb": "observe", "asked": questions(desired, contents=contents, holding=holding)}
         return read(self.name, self._last(self._ask(request, seconds=OBSERVE_SECONDS)), desired)
 
     def apply(
@@ -141,15 +143,18 @@ class HostDoor:
             raise errors.HostUnusable(f"host `{self.name}`: {said[-1]['reason']}")
         return said[-1]
 
-    def _outcome(self, said: Sequence[dict[str, Any]], seen: HostObservation, desired: HostState) -> Outcome:
+    def _outcome(
+        self, said: Sequence[dict[str, Any]], before: HostObservation, desired: HostState
+    ) -> Outcome:
         done = [line for line in said if line["event"] == "done"]
         kept = {line["index"]: line["kept"] for line in done if line["kept"]}
         last = said[-1]
         if last["event"] == "end":
-            return Outcome(done=last["done"], kept=kept, failure=last["failure"])
+            seen = read(self.name, last["seen"], desired) if last["seen"] else None
+            return Outcome(done=last["done"], kept=kept, failure=last["failure"], seen=seen)
         if done:
             return Outcome(done=len(done), kept=kept, failure=last["reason"])
-        raise self._refusal(last, seen, desired)
+        raise self._refusal(last, before, desired)
 
     def _refusal(
         self, said: Mapping[str, Any], seen: HostObservation, desired: HostState

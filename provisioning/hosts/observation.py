@@ -1,7 +1,7 @@
 """What did a host say that stands there?"""
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,22 +32,27 @@ class HostObservation:
     fingerprint: str = field(repr=False)
     #: room in bytes below ``/``, ``/opt`` and ``/var``
     free_bytes: Mapping[str, int]
+    #: its Python, machine and C library, such as ``3.11 x86_64 glibc-2.36``
+    runtime: str = ""
+    #: directory → names of those in it that hold the file that was asked for
+    holding: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-def questions(desired: HostState, *, contents: bool, files: Iterable[str] = ()) -> dict[str, object]:
+def questions(
+    desired: HostState, *, contents: bool, holding: Mapping[str, str] | None = None
+) -> dict[str, object]:
     """Return what the agent is asked about; with ``contents`` also for the text of files that differ.
 
-    ``files`` are paths that may be there, besides.
+    ``holding`` names directories, each with a file: which directories in them hold it?
     """
-    paths: dict[str, object] = {path: {"kind": File.KIND} for path in files}
-    paths |= {
-        thing.path: _question(thing, contents=contents) for thing in desired if isinstance(thing, Placed)
-    }
     return {
         "owner": desired.owner,
-        "paths": paths,
+        "paths": {
+            thing.path: _question(thing, contents=contents) for thing in desired if isinstance(thing, Placed)
+        },
         "users": sorted(thing.name for thing in desired if isinstance(thing, SystemUser)),
         "units": sorted(thing.name for thing in desired if isinstance(thing, Unit)),
+        "holding": dict(holding or {}),
     }
 
 
@@ -70,6 +75,8 @@ def read(host: str, said: Mapping[str, Any], desired: HostState) -> HostObservat
         blocked=blocked,
         fingerprint=str(said.get("fingerprint", "")),
         free_bytes=dict(said.get("free", {})),
+        runtime=str(said.get("runtime", "")),
+        holding={directory: frozenset(names) for directory, names in said.get("holding", {}).items()},
     )
 
 

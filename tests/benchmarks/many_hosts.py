@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 from fleet.fleetfile import read
-from fleet.hosts.install import ask_target
 from fleet.hosts.material import gather_all
+from fleet.hosts.target import target_of
 from fleet.ops.provision_hosts import Releases, plan_hosts, release_cache
-from provisioning.hosts.local import LocalRunner
+from provisioning.hosts.agent.look import runtime
 from tests.simulated_hosts import SimulatedDoor
 
 FLEET_TOML = """\
@@ -65,7 +65,7 @@ def main(count: int, latency_seconds: float, directory: Path) -> None:
     file = write_files(directory, count)
     # Built before, as for every look but the first.
     releases = Releases(fleet=read(str(file)), cache=release_cache(os.environ))
-    release = releases.build(ask_target(LocalRunner()))
+    release = releases.build(target_of(runtime()))
     started = time.perf_counter()
     fleet = read(str(file))
     materials = gather_all(fleet, [host.name for host in fleet.hosts], environ={})

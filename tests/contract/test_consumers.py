@@ -44,6 +44,17 @@ def test_a_consumer_is_seen_by_the_name_of_its_connection_and_gone_when_that_is_
     gone.await_consumers("alpha", WANTED)
 
 
+def test_a_queue_is_seen_at_once_and_gone_when_it_is_deleted(each_vhost: BrokerVhost) -> None:
+    looks, name = view(each_vhost), f"{NODE}.celery.pidbox"
+    with connect(each_vhost, NODE) as connection:
+        channel = connection.channel()
+        assert not looks.has_queue(each_vhost.name, name)
+        channel.queue_declare(name, auto_delete=True)
+        assert looks.has_queue(each_vhost.name, name)
+        channel.queue_delete(name)
+        assert not looks.has_queue(each_vhost.name, name)
+
+
 def test_an_api_that_refuses_is_unseen(each_vhost: BrokerVhost) -> None:
     with pytest.raises(Unseen):
         view(each_vhost, password="wrong").consumers(each_vhost.name)

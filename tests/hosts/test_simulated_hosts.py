@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fleet.hosts.material import gather
-from fleet.hosts.target import FACTS_ARGV, target_of
+from fleet.hosts.target import target_of
 from fleet.ops.hosts import open_runner
 from fleet.ops.provision_hosts import Releases, plan_one, release_cache
 from provisioning.hosts.runner import Ran, Runner
 from provisioning.hosts.sending import ARGV
 from tests.hosts.site import Site
-from tests.simulated_hosts import facts, request_in, world
+from tests.simulated_hosts import request_in, world
 
 #: what is another on each host, and no part of a plan
 COMES_AND_GOES = ("status", "since", "run")
@@ -54,11 +54,10 @@ def test_a_simulated_host_answers_what_a_real_one_does_that_was_provisioned_from
     change = plan_one(fleet, runner, material, releases=releases)
     runner.close()
     assert change.is_empty
-    (asked_facts, _, real_facts), (asked, sent, answer) = runner.said
-    release = releases.build(target_of(real_facts.decode()))
-    assert (asked_facts, real_facts) == (FACTS_ARGV, facts(release))
+    ((asked, sent, answer),) = runner.said
+    release = releases.build(target_of(json.loads(answer)["runtime"]))
     assert asked == ARGV
-    simulated = world(fleet, host.name, release.name, material).answer(request_in(sent)["asked"])
+    simulated = world(fleet, host.name, release, material).answer(request_in(sent)["asked"])
     assert _lasting(simulated) == _lasting(json.loads(answer))
 
 

@@ -18,12 +18,15 @@ from fleet.client import SentTask
 from fleet.daemons.files import write_private
 from fleet.errors import FleetError, OutcomeUnknown
 from fleet.hosts.bundle import bundle
-from fleet.hosts.install import MARK, Release, ask_target, install, prune, switch
+from fleet.hosts.install import MARK, Release, install, prune, switch
 from fleet.hosts.material import gather
 from fleet.hosts.paths import CURRENT, RELEASES
 from fleet.hosts.release import build_release
+from fleet.hosts.target import target_of
 from fleet.hosts.units import Instance, first_instances
 from fleet.model import Fleet
+from provisioning.hosts.door import HostDoor
+from provisioning.hosts.state import HostState
 from tests.hosts.by_hand import broker_tables
 from tests.hosts.fixtures import MAIL, WORKERS, Clusters
 from tests.hosts.installing import put_records, start_units
@@ -187,7 +190,7 @@ def site(lab: Lab, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory)
     subprocess.run(provision, env=environ, check=True, capture_output=True, timeout=60)
     fleet, runner = fleetfile.read(str(directory / "fleet.toml")), OverSsh(host)
     cache = Path("/var/cache/fleet-lab/control/fleet")
-    release = build_release(fleet, ask_target(runner), cache=cache)
+    release = build_release(fleet, target_of(HostDoor(runner).observe(HostState(())).runtime), cache=cache)
     assert build_release(fleet, release.target, cache=cache) == release
     host.console(
         "sh", "-c", f"mkdir -p {RELEASES}/{release.name}/bin && : > {RELEASES}/{release.name}/bin/python"

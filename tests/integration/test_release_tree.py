@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import FleetError
+from fleet.hosts.assembled import assemble
 from fleet.hosts.own import own_wheel
 from fleet.hosts.packed import MOMENT
 from fleet.hosts.parts import drop_parts, make_parts
 from fleet.hosts.record import site_packages
-from fleet.hosts.release import assemble
-from fleet.hosts.target import FACTS_ARGV, Target, target_of
+from fleet.hosts.target import target_of
 from fleet.hosts.wheel import Wheel, pack
+from provisioning.hosts.agent.look import runtime
 
 SHOP = Wheel(
     name="shop",
@@ -29,10 +30,7 @@ SHOP = Wheel(
     entry_points="[console_scripts]\nshop = shop:main\n",
 )
 
-
-def here() -> Target:
-    asked = subprocess.run((sys.executable, *FACTS_ARGV[1:]), capture_output=True, check=True, text=True)
-    return target_of(asked.stdout)
+HERE = target_of(runtime())
 
 
 def wheels() -> dict[str, bytes]:
@@ -49,7 +47,7 @@ def unpack(archive: bytes, home: Path) -> None:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("host")
-    parts = make_parts(wheels(), here(), cache=place / "cache")
+    parts = make_parts(wheels(), HERE, cache=place / "cache")
     unpack(assemble(parts.values(), python=f"{place}/home/bin/python"), place / "home")
     return place / "home"
 
@@ -60,7 +58,7 @@ def said(*argv: str | Path) -> str:
 
 
 def test_scripts_run_and_code_knows_the_file_that_it_lies_in(home: Path) -> None:
-    site = home / site_packages(here().python)
+    site = home / site_packages(HERE.python)
     assert said(home / "bin/shop") == f"{site}/shop/__init__.py {home}\n"
     assert said("sh", home / "bin/shop-shell") == "shell\n"
     assert (home / "share/shop/words.txt").read_text() == "words"
@@ -68,7 +66,7 @@ def test_scripts_run_and_code_knows_the_file_that_it_lies_in(home: Path) -> None
 
 
 def test_modules_come_compiled_until_somebody_edits_them(home: Path) -> None:
-    site = home / site_packages(here().python)
+    site = home / site_packages(HERE.python)
     sources = list(site.rglob("*.py"))
     assert len(sources) > 100
     assert {path.stat().st_mtime for path in sources} == {MOMENT}
@@ -84,7 +82,7 @@ def test_modules_come_compiled_until_somebody_edits_them(home: Path) -> None:
 
 
 def test_what_is_installed_can_be_listed_with_all_its_files(home: Path) -> None:
-    site = home / site_packages(here().python)
+    site = home / site_packages(HERE.python)
     (shop,) = importlib.metadata.distributions(name="shop", path=[str(site)])
     assert shop.version == "1.4"
     files = {path.name: path for path in shop.files or ()}
@@ -100,7 +98,7 @@ def test_nobody_but_root_can_write_what_is_unpacked_and_everybody_can_read_it(ho
 
 
 def test_parts_are_made_once_and_made_again_when_they_are_not_what_they_were(tmp_path: Path) -> None:
-    target, small = here(), {SHOP.file_name: pack(SHOP)}
+    target, small = HERE, {SHOP.file_name: pack(SHOP)}
     first = make_parts(small, target, cache=tmp_path)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.gz")}
     assert make_parts(small, target, cache=tmp_path) == first
@@ -115,7 +113,7 @@ def test_parts_are_made_once_and_made_again_when_they_are_not_what_they_were(tmp
 
 
 def test_for_another_python_nothing_is_compiled_here(tmp_path: Path) -> None:
-    newer = replace(here(), python=(here().python[0], here().python[1] + 1), machine="aarch64")
+    newer = replace(HERE, python=(HERE.python[0], HERE.python[1] + 1), machine="aarch64")
     (part,) = make_parts({SHOP.file_name: pack(SHOP)}, newer, cache=tmp_path).values()
     unpack(assemble((part,), python="/nowhere"), tmp_path / "home")
     assert (tmp_path / "home" / site_packages(newer.python) / "shop/__init__.py").exists()
@@ -125,20 +123,20 @@ def test_for_another_python_nothing_is_compiled_here(tmp_path: Path) -> None:
 def test_a_wheel_of_another_machine_is_refused_where_the_release_is_built(tmp_path: Path) -> None:
     name = "shop-1.4-cp311-cp311-win_amd64.whl"
     with pytest.raises(FleetError, match="pip cannot install the release"):
-        make_parts({name: pack(SHOP)}, here(), cache=tmp_path)
+        make_parts({name: pack(SHOP)}, HERE, cache=tmp_path)
 
 
 def test_a_package_for_the_python_of_the_host_is_taken_and_one_for_another_refused(tmp_path: Path) -> None:
-    major, minor = here().python
-    newer = replace(here(), python=(major, minor + 1))
+    major, minor = HERE.python
+    newer = replace(HERE, python=(major, minor + 1))
     metadata = "Metadata-Version: 2.1\nName: shop\nVersion: 1.4\nRequires-Python: "
     fits = replace(SHOP, metadata=f"{metadata}>={major}.{minor + 1}.2\n")
     assert make_parts({fits.file_name: pack(fits)}, newer, cache=tmp_path)
     with pytest.raises(FleetError, match=r"shop-1\.4 is for Python >="):
-        make_parts({fits.file_name: pack(fits)}, here(), cache=tmp_path)
+        make_parts({fits.file_name: pack(fits)}, HERE, cache=tmp_path)
 
 
 def test_a_module_that_is_no_python_is_told_by_its_name(tmp_path: Path) -> None:
     broken = replace(SHOP, files={"shop/bad.py": b"def (:\n"})
     with pytest.raises(FleetError, match=r"shop/bad\.py"):
-        make_parts({broken.file_name: pack(broken)}, here(), cache=tmp_path)
+        make_parts({broken.file_name: pack(broken)}, HERE, cache=tmp_path)

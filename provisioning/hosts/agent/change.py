@@ -62,7 +62,14 @@ class Apply:
             done, failure = self._make_all(say)
             failure = self._remember(failure)
             audit.append(self._entry(done, failure))
-            say({"event": "end", "done": done, "failure": failure})
+            say({"event": "end", "done": done, "failure": failure, "seen": self._after()})
+
+    def _after(self) -> dict[str, Any] | None:
+        """Return what stands there now; None where that cannot be told."""
+        try:
+            return look(self._places, self._request["asked"])
+        except (Refused, OSError):
+            return None
 
     def _make_all(self, say: Say) -> tuple[int, str | None]:
         changes = self._request["changes"]

@@ -7,12 +7,13 @@ import json
 import os
 import pwd
 import stat
+import sys
 from typing import Any
 
 from provisioning.hosts.agent.keeping import read_manifest, started_with
 from provisioning.hosts.agent.places import Places, Refused, found_at
+from provisioning.hosts.agent.stamps import is_untouched
 from provisioning.hosts.agent.systemd import unit_states
-from provisioning.hosts.agent.trees import is_untouched
 
 #: a larger text is told apart by its digest only
 CONTENT_BYTES = 256 * 1024
@@ -56,6 +57,36 @@ def free_bytes(places: Places) -> dict[str, int]:
             continue
         free[path] = found.f_bavail * found.f_frsize
     return free
+
+
+def runtime() -> str:
+    """Return which Python runs this, on which machine and over which C library, in three words."""
+    try:
+        libc = os.confstr("CS_GNU_LIBC_VERSION") or "-"
+    except (OSError, ValueError):
+        libc = "-"
+    # Without `platform`, which takes longer to load than a host to be looked at.
+    version, machine = sys.version_info, os.uname().machine
+    return f"{version.major}.{version.minor} {machine} {libc.replace(' ', '-')}"
+
+
+def holders(places: Places, directory: str, file: str) -> list[str]:
+    """Return the names of the directories in ``directory`` that hold a file ``file``."""
+    try:
+        with places.parent(f"{directory}/x", writing=False) as (opened, _):
+            names = sorted(entry.name for entry in os.scandir(opened))
+    except (FileNotFoundError, Refused):
+        return []
+    return [name for name in names if _has_file(places, f"{directory}/{name}/{file}")]
+
+
+def _has_file(places: Places, path: str) -> bool:
+    try:
+        with places.parent(path, writing=False) as (directory, name):
+            found = found_at(directory, name)
+    except (FileNotFoundError, Refused):
+        return False
+    return found is not None and stat.S_ISREG(found.st_mode)
 
 
 def _look_at(places: Places, path: str, asked: Any, ours: Any) -> dict[str, Any] | None:

@@ -32,13 +32,15 @@ class Systemd:
 
     def put(self, change: dict[str, Any]) -> None:
         """Bring a unit to be enabled and running as wanted; raises Refused with the end of its journal."""
-        self.refresh()
         name = change["name"]
         if change["enabled"] is not None:
-            self._ask("enable" if change["enabled"] else "disable", name)
+            # By itself it would have systemd read everything anew, which is done once, for the files as well.
+            self._ask("enable" if change["enabled"] else "disable", name, "--no-reload")
+            self.is_stale = True
+        self.refresh()
         verb = _verb(change)
         if verb:
-            self._ask(verb, name, waits=change["waits"] or verb != "stop")
+            self._ask(verb, name, *(() if change["waits"] or verb != "stop" else ("--no-block",)))
 
     def delete(self, name: str) -> None:
         """Stop a unit and take it from the start of the host."""
@@ -54,10 +56,9 @@ class Systemd:
             _run(("systemctl", "daemon-reload"))
             self.is_stale = False
 
-    def _ask(self, verb: str, name: str, *, waits: bool = True) -> None:
+    def _ask(self, verb: str, name: str, *options: str) -> None:
         began = time.time()
-        options = ("--no-ask-password",) if waits else ("--no-ask-password", "--no-block")
-        done = _try(("systemctl", *options, verb, "--", name), UNIT_SECONDS)
+        done = _try(("systemctl", "--no-ask-password", *options, verb, "--", name), UNIT_SECONDS)
         if done.returncode:
             said = "\n".join(part for part in (done.stderr.strip(), _journal(name, began)) if part)
             raise Refused(f"`systemctl {verb} {name}` ended with {done.returncode}: {said}")

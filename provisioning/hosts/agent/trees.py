@@ -1,4 +1,4 @@
-"""How does a tree come from its archive to its place, and was it touched since?"""
+"""How does a tree come from its archive to its place?"""
 
 import hashlib
 import lzma
@@ -13,10 +13,9 @@ from typing import IO, Any
 
 from provisioning.hosts.agent.files import beside
 from provisioning.hosts.agent.places import Places, Refused, found_at
+from provisioning.hosts.agent.stamps import stamp
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-#: Python writes its caches here when root runs something; they are no change of the tree
-CACHES = "__pycache__"
 
 
 class _Hashed:
@@ -86,28 +85,6 @@ def clear_leftovers(places: Places, paths: Iterable[str]) -> None:
                 remove(directory, _aside(name))
         except (FileNotFoundError, Refused):
             continue
-
-
-def is_untouched(directory: int, name: str, known: str | None) -> bool:
-    """Tell whether nothing was added, removed or written in a tree since it got its stamp."""
-    opened = os.open(name, _DIRECTORY, dir_fd=directory)
-    try:
-        return stamp(opened) == known
-    finally:
-        os.close(opened)
-
-
-def stamp(directory: int) -> str:
-    """Return a digest of what every entry of a tree is: no content is read, so it costs little."""
-    digest = hashlib.sha256()
-    for path, names, files, opened in os.fwalk(".", dir_fd=directory, follow_symlinks=False):
-        names[:] = sorted(name for name in names if name != CACHES)
-        for name in sorted((*names, *files)):
-            found = os.stat(name, dir_fd=opened, follow_symlinks=False)
-            size = 0 if stat.S_ISDIR(found.st_mode) else (found.st_size, found.st_mtime_ns)
-            facts = (path, name, found.st_mode, found.st_uid, found.st_gid, size)
-            digest.update(repr(facts).encode())
-    return digest.hexdigest()
 
 
 def _aside(name: str) -> str:

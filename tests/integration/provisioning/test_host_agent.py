@@ -3,6 +3,7 @@
 import fcntl
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -416,3 +417,68 @@ def test_a_host_without_python_says_so(root: Path) -> None:
     with pytest.raises(errors.HostUnusable, match="no-such-python3") as caught:
         HostDoor(WithoutPython(), root=str(root)).observe(HostState(()))
     assert caught.value.hint == "install Python: `apt-get install python3`"
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_host_with_our_python_runs_what_we_have_compiled_and_any_other_compiles_the_text(
+    root: Path, *, is_ours: bool
+) -> None:
+    sent = b"".join(stream({"verb": "audit", "root": str(root), "limit": 1}))
+    head, _, body = sent.partition(b"\n")
+    magic, *sizes = head.split()
+    compiled, text = int(sizes[0]), int(sizes[1])
+    if is_ours:
+        # What is not to be read is spoiled.
+        body = body[:compiled] + bytes(text) + body[compiled + text :]
+    else:
+        magic, body = magic.replace(magic[:2], b"00"), bytes(compiled) + body[compiled:]
+    given = b" ".join((magic, *sizes)) + b"\n" + body
+    done = subprocess.run((sys.executable, *ARGV[1:]), input=given, capture_output=True, check=False)
+    assert json.loads(done.stdout) == {"event": "audit", "entries": []}
+
+
+def test_a_look_tells_which_directories_hold_a_file_and_what_the_agent_runs_on(
+    door: HostDoor, root: Path
+) -> None:
+    for name in ("whole", "half", "turned"):
+        (root / "srv" / name).mkdir()
+    (root / "srv/whole/.mark").touch()
+    (root / "srv/turned/.mark").symlink_to("../whole/.mark")
+    (root / "srv/led").symlink_to("whole")
+    (root / "srv/plain").touch()
+    seen = door.observe(HostState(()), holding={"/srv": ".mark", "/absent": ".mark"})
+    assert seen.holding == {"/srv": {"whole"}, "/absent": frozenset()}
+    version, machine, libc = seen.runtime.split(" ")
+    assert version == "{}.{}".format(*sys.version_info[:2])
+    assert machine == os.uname().machine
+    assert libc
+
+
+class Counting(LocalProcess):
+    """Notes how often somebody asked."""
+
+    def __init__(self) -> None:
+        self.trips = 0
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Iterable[bytes] = (),
+        as_root: bool = False,
+        timeout_seconds: float = 60.0,
+    ) -> Ran:
+        self.trips += 1
+        return LocalProcess.run(self, argv, stdin=stdin, as_root=as_root, timeout_seconds=timeout_seconds)
+
+
+def test_a_change_is_made_and_looked_at_in_one_trip(root: Path) -> None:
+    runner = Counting()
+    door = HostDoor(runner, root=str(root))
+    wanted, absent = file("/srv/a", b"1"), file("/srv/absent/b", b"2")
+    report = bring(door, wanted, root=root)
+    assert (report.converged, runner.trips) == (True, 2)
+    failed = bring(door, wanted, absent, root=root)
+    assert failed.left is not None
+    assert [change.after for change in failed.left] == [absent]
+    assert runner.trips == 4

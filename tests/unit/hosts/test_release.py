@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import UsageError
-from fleet.hosts.fetched import requirements_of
+from fleet.hosts.assembled import release_name
+from fleet.hosts.fetched import NOT_ON_HOSTS, requirements_of
 from fleet.hosts.install import (
     Release,
     install_steps,
@@ -19,7 +20,6 @@ from fleet.hosts.install import (
     switch_steps,
     to_prune,
 )
-from fleet.hosts.release import release_name
 from fleet.hosts.requirements import closure, locked_part, pins
 from fleet.hosts.target import Target, marker_environment, pip_options, target_of
 from fleet.hosts.wheel import Wheel, pack
@@ -72,12 +72,18 @@ def test_what_is_needed_is_followed_through_extras_and_in_circles() -> None:
     environment = marker_environment(BOOKWORM)
     assert closure("fleet", requires, environment) == {"celery", "kombu"}
     assert closure("fleet", requires, environment, extras=("redis",)) == {"celery", "kombu", "redis-py"}
+    alone = {"fleet": ["celery", "fabric"], "celery": ["six"], "fabric": ["six", "paramiko"]}
+    left = closure("fleet", lambda name: alone.get(name, []), environment, without={"fabric"})
+    assert left == {"celery", "six"}
 
 
 def test_every_package_that_fleet_needs_is_locked_for_both_debians() -> None:
     for python in ((3, 11), (3, 13)):
         found = pins(requirements_of(replace(BOOKWORM, python=python)))
         assert {"celery", "kombu", "fabric", "pydantic-core", "cryptography"} <= found.keys()
+        on_host = pins(requirements_of(replace(BOOKWORM, python=python), without=NOT_ON_HOSTS))
+        assert found.keys() - on_host.keys() >= {"fabric", "paramiko", "cryptography", "pygments"}
+        assert {"celery", "kombu", "pydantic-core", "rich", "requests"} <= on_host.keys()
         assert not {"ruff", "pytest", "redis", "ansible-core"} & found.keys()
         assert all(found.values())
 

@@ -1,7 +1,9 @@
 """The way to a host: what the fleet file says, what `~/.ssh/config` adds, and which jump hosts come first."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import paramiko
 import pytest
 
 from fleet.config.parse import parse
@@ -12,6 +14,7 @@ from provisioning.errors import HostAccessRefused
 from provisioning.hosts.route import Destination, Hop, parse_jumps
 from provisioning.hosts.ssh import SshDoor, SshSettings
 from provisioning.hosts.ssh.config import Endpoint, load_config, route
+from provisioning.hosts.ssh.transport import Line
 
 REST = """
 [broker]
@@ -171,3 +174,11 @@ def test_where_the_fleets_own_file_knows_a_host_no_other_program_need_ask_anothe
     door = SshDoor(SshSettings(known_hosts=own, user_known_hosts=(users,), config_files=()))
     end = Hop(name="alpha", address="alpha")
     assert door.known_hosts(door.route(Destination(host=end))[-1]) == (own if decides else None)
+
+
+def test_a_host_is_asked_first_for_a_cipher_that_needs_no_mac_besides() -> None:
+    nowhere = SimpleNamespace(settimeout=lambda _: None, close=lambda: None)
+    transport = Line(ask_seconds=5, silence_seconds=20).make(nowhere, ("ssh-ed25519",))
+    ciphers = transport.get_security_options().ciphers
+    assert ciphers[:2] == ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+    assert set(ciphers) == set(paramiko.Transport._preferred_ciphers)
