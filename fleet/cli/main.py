@@ -138,12 +138,17 @@ def main() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader (head, less) has gone; keep Python from complaining while it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (head, less) has gone.
+        _drop_output()
         sys.exit(0)
     except Exception as error:  # noqa: BLE001 - the one handler: every error becomes one message
         sys.exit(_report(error, debug=debug))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _drop_output() -> None:
+    """Keep Python from complaining at its end that it cannot write what is left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(error: Exception, *, debug: bool) -> int:
@@ -158,6 +163,8 @@ def _report(error: Exception, *, debug: bool) -> int:
     if isinstance(error, OSError) and error.errno in _NO_SPACE and not known:
         place = f" for {error.filename}" if error.filename else " where the output goes"
         say(f"error: no space is left{place}")
+        if not error.filename:
+            _drop_output()
         return 1
     message = str(error) or type(error).__name__
     say(f"error: {message}" if known else f"error: {type(error).__name__}: {message}")
