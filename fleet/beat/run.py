@@ -81,7 +81,7 @@ def run_beat(fleet: Fleet, options: BeatOptions, *, environ: Mapping[str, str]) 
             stack.callback(server.close)
         _log.info("beat sends %d entries", len(fleet.schedule), extra={"event": "beat_ready"})
         _work(scheduler, publisher, stop, options.notifier)
-        options.notifier.stopping(now=time.monotonic())
+        options.notifier.stopping("stops", now=time.monotonic())
         _log.info("beat stops", extra={"event": "beat_stopped"})
 
 

@@ -13,6 +13,7 @@ from fleet.model import Fleet, Host
 from fleet.ops.host_plans import HostChange, look
 from fleet.ops.host_sources import Known
 from fleet.ops.hosts import SudoPassword, on_hosts
+from fleet.worker.stop import DRAINING, ENDING
 from provisioning.errors import HostUnfit
 from provisioning.hosts.door import HostDoor
 from provisioning.hosts.many import Done
@@ -24,6 +25,8 @@ from provisioning.hosts.state import HostState
 #: between two looks at what still runs (s): first, and at most
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
+#: a worker that was told to end says so within this time (s)
+TOLD_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +85,18 @@ def await_rest(
     sudo_password: SudoPassword | None = None,
     on_look: Callable[[Mapping[str, tuple[Running, ...]]], None] = lambda _: None,
 ) -> tuple[Done[tuple[Running, ...]], ...]:
-    """Look again and again until nothing runs on ``hosts``, for at most ``seconds``; return the last look."""
-    until, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
+    """Look again and again until nothing runs on ``hosts``, for at most ``seconds``; return the last look.
+
+    A worker that was told to end a moment ago is given time to say what it has left.
+    """
+    begun, pause = time.monotonic(), FIRST_PAUSE_SECONDS
+    until = begun + seconds
     while True:
         seen = still_running(fleet, hosts, sudo_password=sudo_password)
         left = {each.name: each.value for each in seen if each.value}
+        if not all(map(_says_so, left.values())) and time.monotonic() < begun + TOLD_SECONDS:
+            time.sleep(FIRST_PAUSE_SECONDS)
+            continue
         on_look(left)
         rest = until - time.monotonic()
         if not left or rest <= 0:
@@ -94,6 +104,10 @@ def await_rest(
         # Nothing over there tells when a unit has ended, but to who asks.
         time.sleep(min(pause, rest))
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def _says_so(running: Sequence[Running]) -> bool:
+    return all(each.status.startswith((DRAINING, ENDING)) for each in running)
 
 
 def cut_short(runner: Runner) -> None:

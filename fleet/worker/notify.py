@@ -81,15 +81,16 @@ class Notifier:
             self._alive_at = now
             self._tell("WATCHDOG=1")
 
-    def stopping(self, *, now: float) -> None:
-        """Say that the process has begun to end.
+    def stopping(self, status: str, *, now: float) -> None:
+        """Say that the process has begun to end, and what it does until then; only the first call is told.
 
         This starts the clock of ``TimeoutStopSec=`` even if the process ends by itself (systemd#39535), so
         a first extension goes with it.
         """
         if not self._is_stopping:
             self._is_stopping, self._extended_at = True, now
-            self._tell("STOPPING=1", _extension())
+            self._status, self._status_at = status, now
+            self._tell("STOPPING=1", f"STATUS={status}", _extension())
 
     def extend(self, *, now: float) -> None:
         """Ask for more time to end in, from time to time."""

@@ -11,7 +11,7 @@ from fleet.metrics.state import WorkerState
 from fleet.model import Pool
 from fleet.worker.health import WorkerHealth
 from fleet.worker.notify import Notifier
-from fleet.worker.stop import Stage
+from fleet.worker.stop import DRAINING, ENDING, Stage
 
 
 class Reporter:
@@ -41,7 +41,7 @@ class Reporter:
         if not self._notifier.is_ready and self._health.ready()[0]:
             self._notifier.ready(text, now=now)
         if stage > Stage.RUN:
-            self._notifier.stopping(now=now)
+            self._notifier.stopping(text, now=now)
             if state.running or stage > Stage.DRAIN:
                 self._notifier.extend(now=now)
         self._notifier.status(text, now=now)
@@ -59,9 +59,9 @@ def status(state: WorkerState, stage: Stage, *, is_held_back: bool) -> str:
     """Return one line about a worker, for ``systemctl status``."""
     running = len(state.running)
     if stage is Stage.DRAIN:
-        return f"draining, {running} {'task' if running == 1 else 'tasks'} left"
+        return f"{DRAINING}, {running} {'task' if running == 1 else 'tasks'} left"
     if stage > Stage.DRAIN:
-        return f"ending, {running} {'task' if running == 1 else 'tasks'} cut short"
+        return f"{ENDING}, {running} {'task' if running == 1 else 'tasks'} cut short"
     parts = [] if state.connected else ["waiting for the broker"]
     parts += [f"{running} running", f"{state.reserved} waiting"]
     missing = [queue for queue in state.queues if queue not in state.consuming] if state.connected else []

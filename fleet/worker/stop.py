@@ -14,6 +14,8 @@ from types import FrameType
 
 #: the first asks to drain, a further one to hurry
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+#: how the line that a worker says of itself begins, while it drains and when it is cut short
+DRAINING, ENDING = "draining", "ending"
 
 
 class Stage(IntEnum):

@@ -79,12 +79,14 @@ def test_nobody_who_asks_for_no_sign_of_life_gets_one(listener: Listener) -> Non
 
 def test_an_end_is_told_with_time_for_it_and_more_time_is_asked_for_now_and_then(listener: Listener) -> None:
     one = notifier(listener)
-    one.stopping(now=0)
-    one.stopping(now=1)
+    one.status("1 running", now=0)
+    one.stopping("draining, 1 task left", now=0)
+    one.stopping("draining, 1 task left", now=1)
     one.extend(now=1)
     one.extend(now=EXTEND_EVERY_SECONDS)
     assert listener.heard() == [
-        ["STOPPING=1", "EXTEND_TIMEOUT_USEC=30000000"],
+        ["STATUS=1 running"],
+        ["STOPPING=1", "STATUS=draining, 1 task left", "EXTEND_TIMEOUT_USEC=30000000"],
         ["EXTEND_TIMEOUT_USEC=30000000"],
     ]
 
@@ -114,7 +116,7 @@ def test_without_a_socket_nothing_is_told(address: str) -> None:
     assert not one.is_heard
     assert one.pause_seconds is None
     one.ready("x", now=0)
-    one.stopping(now=0)
+    one.stopping("stops", now=0)
     one.alive(now=0)
 
 
