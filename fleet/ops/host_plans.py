@@ -228,8 +228,8 @@ def _told_to_end(kept: Iterable[HostObject], ends: Iterable[str]) -> Iterator[Ho
 def _back(begin: HostState, known: Known) -> HostState | None:
     """Return the state without what was started anew; None on a host that has run nothing before.
 
-    Units that ran before are left as they are. Their configuration is what it was; of secrets the new ones
-    stay, for nothing else is known here.
+    Workers that ran before are left as they are; beat, which has no second slot, starts anew with what it ran
+    with. Their configuration is what it was; of secrets the new ones stay, for nothing else is known here.
     """
     link = known.get(("path", CURRENT))
     if not isinstance(link, Link):
@@ -247,9 +247,11 @@ def _back(begin: HostState, known: Known) -> HostState | None:
 
 
 def _as_it_was(thing: HostObject, known: Known) -> HostObject:
-    if isinstance(thing, Unit):
-        return Unit(name=thing.name, enabled=None, active=None)
     before = known.get(thing.identity)
+    if isinstance(thing, Unit):
+        if isinstance(before, Unit) and worker_of_unit(thing.name) is None:
+            return Unit(name=thing.name, enabled=None, active=True, restart_on=before.restart_on)
+        return Unit(name=thing.name, enabled=None, active=None)
     return before if isinstance(before, File) and before.content is not None else thing
 
 
