@@ -20,6 +20,7 @@ from provisioning.hosts.observation import HostObservation
 from provisioning.hosts.planning import HostPlan, plan
 from provisioning.hosts.runner import Runner
 from provisioning.hosts.state import HostState
+from provisioning.plan import Action, Change
 
 #: in place of the name of a release, before that is known
 UNKNOWN = "unknown"
@@ -56,6 +57,11 @@ class HostChange:
     def is_empty(self) -> bool:
         """Nothing is to be done."""
         return self.install is None and not self.begin.changes and not self.ends
+
+    @property
+    def only_clears(self) -> bool:
+        """Nothing is to be done, but that what instances have left that have ended is taken away."""
+        return self.install is None and not self.ends and all(map(_is_left, self.begin.changes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +281,14 @@ def _releases(known: Known) -> Iterator[str]:
 
 def _consumes(source: Source, instances: Iterable[Instance]) -> Mapping[str, frozenset[str]]:
     return {f"{each.worker}-{each.slot}@{source.host}": source.queues(each.worker) for each in instances}
+
+
+def _is_left(change: Change) -> bool:
+    """Tell whether a change deletes the unit of an instance of a worker that does not run, or its file."""
+    before = change.before if change.action is Action.DELETE else None
+    if isinstance(before, Unit):
+        return before.active is False and not before.ending and worker_of_unit(before.name) is not None
+    return isinstance(before, File) and worker_of_unit(before.path.removeprefix(unit_file(""))) is not None
 
 
 def _notes(before: History, release: str, *, is_drained: bool) -> tuple[str, ...]:
