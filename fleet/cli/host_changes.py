@@ -140,6 +140,7 @@ def prepare(
     diff: bool,
     ask_sudo_password: bool,
     as_json: bool,
+    words: Words = PROVISION,
 ) -> Prepared:
     """Look at hosts, build their releases, and show what must change."""
     with collector_resting():
@@ -160,7 +161,7 @@ def prepare(
             fleet, chosen, environ, releases=releases, contents=diff, sudo_password=sudo_password
         )
 
-    return look(load, hosts, plan, PROVISION, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json)
+    return look(load, hosts, plan, words, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json)
 
 
 def look(

@@ -154,7 +154,12 @@ class _Leaving:
         return True
 
     def tell_users(self) -> None:
-        """Say which access to the broker goes."""
+        """Say which access to the broker goes, and what else goes with the host."""
+        if beat_host(self._fleet) == self._host.name:
+            say(
+                f"{self._host.name} runs beat: the schedule rests until the fleet file is without that host"
+                " and `fleet provision` has beat run on another"
+            )
         users = own_users(self._fleet, self._host, lost=self._lost)
         if users:
             say(f"broker users that go, where they are there: {', '.join(users)}")

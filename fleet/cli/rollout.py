@@ -6,9 +6,11 @@ from pathlib import Path
 import click
 
 from fleet.cli.context import Invocation, json_option, pass_invocation, say
-from fleet.cli.host_changes import Prepared, prepare, sudo_option, teller, wheel_option
+from fleet.cli.host_changes import Prepared, Words, prepare, sudo_option, teller, wheel_option
 from fleet.cli.provision_apply import destructive_option, yes_option
 from fleet.hosts.batches import BatchSize, batches
+
+ROLLOUT = Words(command="fleet rollout")
 
 
 class _Batch(click.ParamType[BatchSize]):
@@ -84,7 +86,13 @@ def rollout(
     pending (--check). 3: it stopped half-way. 5: no host could be reached.
     """
     looked = prepare(
-        inv, host, wheels=wheels, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json
+        inv,
+        host,
+        wheels=wheels,
+        diff=diff,
+        ask_sudo_password=ask_sudo_password,
+        as_json=as_json,
+        words=ROLLOUT,
     )
     order = batches(tuple(looked.changes), canary=canary, size=batch)
     roll(

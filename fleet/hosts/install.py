@@ -6,7 +6,7 @@ where it was made, and is unpacked when its hash is right.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fleet.hosts.cache import Held
@@ -43,11 +43,14 @@ class Release:
 
 def install_steps(release: Release) -> tuple[Step, ...]:
     """Return what installs ``release`` on a host that has none of it, or a part of it."""
-    home, archive = release_directory(release.name), f"{INCOMING}/{release.name}.tar.gz"
+    home, archive = release_directory(release.name), _incoming(release)
+    sent, checked = _receive_steps(release, archive)
     return (
-        Step(argv=("rm", "-rf", "--", home, archive), timeout_seconds=INSTALL_SECONDS),
         Step(argv=("install", "-d", "-m", "0755", "--", RELEASES, INCOMING)),
-        *_receive_steps(release, archive),
+        # Others do not wait for a connection that may hang, only for what is done here.
+        sent,
+        replace(_remove_step(home), alone_in=RELEASES),
+        checked,
         *_unpack_steps(release, home, archive),
         Step(argv=(f"{home}/bin/fleet", "--version")),
         Step(argv=("rm", "-f", "--", archive)),
@@ -57,10 +60,24 @@ def install_steps(release: Release) -> tuple[Step, ...]:
     )
 
 
-def _receive_steps(release: Release, archive: str) -> tuple[Step, ...]:
+def undo_step(release: Release) -> Step:
+    """Return what removes ``release`` where it could not be finished, and what was sent."""
+    return _remove_step(release_directory(release.name), _incoming(release))
+
+
+def _incoming(release: Release) -> str:
+    return f"{INCOMING}/{release.name}.tar.gz"
+
+
+def _remove_step(*paths: str) -> Step:
+    return Step(argv=("rm", "-rf", "--", *paths), timeout_seconds=INSTALL_SECONDS)
+
+
+def _receive_steps(release: Release, archive: str) -> tuple[Step, Step]:
     return (
         Step(
-            argv=("dd", f"of={archive}", "bs=1M", "iflag=fullblock", "status=none"),
+            # Not emptied first: whoever sends the same at once leaves it whole for who reads it already.
+            argv=("dd", f"of={archive}", "bs=1M", "iflag=fullblock", "conv=notrunc", "status=none"),
             takes_archive=True,
             timeout_seconds=UPLOAD_SECONDS,
         ),
@@ -127,10 +144,12 @@ def prune_steps(releases: Iterable[str]) -> tuple[Step, ...]:
 def install(runner: Runner, release: Release) -> bool:
     """Install ``release`` on a host unless it is there; return whether it was not.
 
+    Two who do this at once do not harm each other, and half a release that could not be finished is removed.
     Raises FleetError with the host's own words when a step fails, and what ``runner`` raises.
     """
-    steps = install_steps(release)
-    return perform(runner, steps, archive=release.archive, unless=f"{release_directory(release.name)}/{MARK}")
+    mark = f"{release_directory(release.name)}/{MARK}"
+    steps, undo = install_steps(release), undo_step(release)
+    return perform(runner, steps, archive=release.archive, unless=mark, undo=undo)
 
 
 def switch(runner: Runner, release: str) -> None:

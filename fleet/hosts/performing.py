@@ -16,7 +16,7 @@ QUICK_SECONDS = 30.0
 #: of an archive that is sent
 CHUNK_BYTES = 1 << 20
 _PROGRAM = """\
-import json, os, subprocess, sys
+import fcntl, json, os, subprocess, sys
 
 def taken(count):
     data = b""
@@ -30,19 +30,34 @@ def tell(**what):
     print(json.dumps(what))
     sys.exit()
 
-asked = json.loads(taken(int(taken(8), 16)))
-if asked["unless"] and os.path.isfile(asked["unless"]): tell(end="there")
-for step in asked["steps"]:
+def run(step):
     given = {"stdin": 0} if step["takes_archive"] else {"input": step["stdin"].encode()}
+    # A command that outlives this program still keeps others away.
+    given["pass_fds"] = held
     try:
         done = subprocess.run(step["argv"], capture_output=True, timeout=step["timeout_seconds"], **given)
     except OSError as error:
-        tell(end="failed", argv=step["argv"], code=127, said=str(error))
+        return 127, str(error)
     except subprocess.TimeoutExpired as error:
-        tell(end="failed", argv=step["argv"], code=124, said=str(error))
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
-        tell(end="failed", argv=step["argv"], code=done.returncode, said=said)
+        return 124, str(error)
+    return done.returncode, (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
+
+def end_if_there():
+    if asked["unless"] and os.path.isfile(asked["unless"]): tell(end="there")
+
+asked = json.loads(taken(int(taken(8), 16)))
+held = []
+end_if_there()
+for step in asked["steps"]:
+    if step["alone_in"]:
+        held.append(os.open(step["alone_in"], os.O_RDONLY | os.O_DIRECTORY))
+        fcntl.flock(held[-1], fcntl.LOCK_EX)
+        # Who was waited for may have done it.
+        end_if_there()
+    code, said = run(step)
+    if code:
+        if held and asked["undo"]: run(asked["undo"])
+        tell(end="failed", argv=step["argv"], code=code, said=said)
 tell(end="done")
 """
 _ARGV = ("python3", "-I", "-S", "-c", _PROGRAM)
@@ -57,19 +72,31 @@ class Step:
     takes_archive: bool = False
     stdin: bytes = field(default=b"", repr=False)
     timeout_seconds: float = QUICK_SECONDS
+    #: a directory that nobody else works in from here on; who comes later waits
+    alone_in: str | None = None
 
 
 def perform(
-    runner: Runner, steps: Iterable[Step], *, archive: Path | None = None, unless: str | None = None
+    runner: Runner,
+    steps: Iterable[Step],
+    *,
+    archive: Path | None = None,
+    unless: str | None = None,
+    undo: Step | None = None,
 ) -> bool:
     """Run ``steps`` one after the other, and return whether they ran: not where the file ``unless`` is there.
 
+    Where one fails of those that are alone in a directory, ``undo`` is run.
     Raises FleetError with the host's own words at the first that fails, and what ``runner`` raises.
     """
     wanted = tuple(steps)
     if not wanted:
         return True
-    asked = {"unless": unless, "steps": [_asked(step) for step in wanted]}
+    asked = {
+        "unless": unless,
+        "steps": [_asked(step) for step in wanted],
+        "undo": None if undo is None else _asked(undo),
+    }
     seconds = sum(step.timeout_seconds for step in wanted) + QUICK_SECONDS
     ran = runner.run(_ARGV, stdin=_sent(asked, archive), as_root=True, timeout_seconds=seconds)
     try:
@@ -95,6 +122,7 @@ def _asked(step: Step) -> dict[str, object]:
         "stdin": step.stdin.decode(),
         "takes_archive": step.takes_archive,
         "timeout_seconds": step.timeout_seconds,
+        "alone_in": step.alone_in,
     }
 
 

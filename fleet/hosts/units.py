@@ -24,8 +24,6 @@ BEAT_WATCHDOG_SECONDS = 360
 START_SECONDS = 120
 #: beyond a worker's own deadline: its tasks end, its connection is closed
 STOP_MARGIN_SECONDS = 30
-#: a longer drain is granted bit by bit, while the worker says that it still lives
-LONGEST_SILENT_STOP_SECONDS = 60
 RESTART_SECONDS = 5
 _INSTANCE = re.compile(rf"fleet-worker@(.+)-[{''.join(SLOTS)}]\.service")
 
@@ -126,8 +124,12 @@ def beat_text(fleet: Fleet, release: str) -> str:
 
 
 def stop_seconds(worker: Worker) -> int:
-    """Return how long systemd waits for an end of ``worker`` that it hears nothing of."""
-    return min(worker.stop_timeout_seconds, LONGEST_SILENT_STOP_SECONDS) + STOP_MARGIN_SECONDS
+    """Return how long systemd waits for the end of ``worker``: all of its drain.
+
+    What a worker is granted beyond that, bit by bit, systemd forgets as soon as it reads its units anew, and
+    kills at once who is over the time that stands here. Every installation of a package has it do so.
+    """
+    return worker.stop_timeout_seconds + STOP_MARGIN_SECONDS
 
 
 def state_directory(fleet: Fleet) -> str | None:

@@ -20,6 +20,7 @@ from provisioning.hosts.observation import HostObservation
 from provisioning.hosts.planning import HostPlan, plan
 from provisioning.hosts.runner import Runner
 from provisioning.hosts.state import HostState
+from provisioning.plan import Action, Change
 
 #: in place of the name of a release, before that is known
 UNKNOWN = "unknown"
@@ -56,6 +57,11 @@ class HostChange:
     def is_empty(self) -> bool:
         """Nothing is to be done."""
         return self.install is None and not self.begin.changes and not self.ends
+
+    @property
+    def only_clears(self) -> bool:
+        """Nothing is to be done, but that what instances have left that have ended is taken away."""
+        return self.install is None and not self.ends and all(map(_is_left, self.begin.changes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,8 +234,8 @@ def _told_to_end(kept: Iterable[HostObject], ends: Iterable[str]) -> Iterator[Ho
 def _back(begin: HostState, known: Known) -> HostState | None:
     """Return the state without what was started anew; None on a host that has run nothing before.
 
-    Units that ran before are left as they are. Their configuration is what it was; of secrets the new ones
-    stay, for nothing else is known here.
+    Workers that ran before are left as they are; beat, which has no second slot, starts anew with what it ran
+    with. Their configuration is what it was; of secrets the new ones stay, for nothing else is known here.
     """
     link = known.get(("path", CURRENT))
     if not isinstance(link, Link):
@@ -247,9 +253,11 @@ def _back(begin: HostState, known: Known) -> HostState | None:
 
 
 def _as_it_was(thing: HostObject, known: Known) -> HostObject:
-    if isinstance(thing, Unit):
-        return Unit(name=thing.name, enabled=None, active=None)
     before = known.get(thing.identity)
+    if isinstance(thing, Unit):
+        if isinstance(before, Unit) and worker_of_unit(thing.name) is None:
+            return Unit(name=thing.name, enabled=None, active=True, restart_on=before.restart_on)
+        return Unit(name=thing.name, enabled=None, active=None)
     return before if isinstance(before, File) and before.content is not None else thing
 
 
@@ -273,6 +281,14 @@ def _releases(known: Known) -> Iterator[str]:
 
 def _consumes(source: Source, instances: Iterable[Instance]) -> Mapping[str, frozenset[str]]:
     return {f"{each.worker}-{each.slot}@{source.host}": source.queues(each.worker) for each in instances}
+
+
+def _is_left(change: Change) -> bool:
+    """Tell whether a change deletes the unit of an instance of a worker that does not run, or its file."""
+    before = change.before if change.action is Action.DELETE else None
+    if isinstance(before, Unit):
+        return before.active is False and not before.ending and worker_of_unit(before.name) is not None
+    return isinstance(before, File) and worker_of_unit(before.path.removeprefix(unit_file(""))) is not None
 
 
 def _notes(before: History, release: str, *, is_drained: bool) -> tuple[str, ...]:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from traceback import extract_tb
 from types import MappingProxyType
 from typing import Any
 
 from celery import Celery
 
 from fleet import fleetfile
-from fleet.errors import UsageError
+from fleet.errors import FleetError, UsageError
 from fleet.login import Login, login_of
 from fleet.model import BACKUP_TASK, CHECK_URLS_TASK, RESTORE_TASK, SEND_MAIL_TASK, Fleet, Queue
 from fleet.routes import allows
@@ -41,8 +42,8 @@ TASK_MODULES: Mapping[str, Sequence[str]] = MappingProxyType(
 def build_app(context: WorkerContext) -> FleetCelery:
     """Return the app of a worker: settings, built-in tasks and the operator's own tasks.
 
-    Raises UsageError when a module of ``[tasks] imports`` cannot be imported, or a task has a foreign base,
-    and SecretMissing.
+    Raises UsageError when a module of ``[tasks] imports`` is not there, or a task has a foreign base,
+    FleetError when a module fails as it is imported, and SecretMissing.
     """
     app = _app(context.fleet, worker_settings(context))
     app.log_in_with(_password_of_one_user(context.login))
@@ -130,6 +131,20 @@ def _import_user_tasks(fleet: Fleet) -> None:
                 f"module `{module}` of [tasks] imports cannot be imported: {error}",
                 hint="install it with fleet, put it beside the fleet file, or set PYTHONPATH",
             ) from error
+        except Exception as error:  # an operator's code runs here, and may raise anything
+            raise FleetError(
+                f"module `{module}` of [tasks] imports cannot be imported: {type(error).__name__}: {error}"
+                f"{_where(error, module)}",
+                hint="correct the module, and roll out; `fleet rollback` brings the release before",
+            ) from error
+
+
+def _where(error: Exception, module: str) -> str:
+    """Return in which line of ``module`` its import failed, as far as that is told."""
+    path = f"/{module.replace('.', '/')}"
+    frames = extract_tb(error.__traceback__)
+    lines = [each for each in frames if each.filename.endswith((f"{path}.py", f"{path}/__init__.py"))]
+    return f" ({lines[-1].filename}, line {lines[-1].lineno})" if lines else ""
 
 
 def _require_our_base(app: FleetCelery) -> None:

@@ -60,7 +60,9 @@ def test_a_rollout_stops_at_a_worker_that_does_not_get_ready_and_the_old_one_goe
     (provisioned.directory / "probe.py").write_text(BROKEN_PROBE)
     done = provisioned.run("rollout", "--yes", code=3)
     assert "in this order: alpha, then beta" in done.stderr
+    assert "module `probe` of [tasks] imports cannot be imported" in done.stderr
     assert "broken by the operator" in done.stderr
+    assert "`fleet rollout` goes on from where it stopped" in done.stderr
     assert "the old instances go on" in done.stderr
     assert "not begun: beta" in done.stderr
     assert show(provisioned.beta, NEW, "LoadState") == "not-found"

@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,34 @@ def test_the_first_that_fails_is_the_last_and_says_why(
     with pytest.raises(FleetError, match=told):
         perform(Here(), (failing, later))
     assert not (tmp_path / "later").exists()
+
+
+def test_two_who_do_the_same_at_once_do_it_one_after_the_other_and_only_once(tmp_path: Path) -> None:
+    mark, log = tmp_path / "mark", tmp_path / "log"
+    # Each says when it begins and ends, and takes long enough for the other to come in between.
+    slow = f"echo begin >> {log}; sleep 0.3; echo end >> {log}"
+    steps = (
+        Step(argv=("sh", "-c", slow), alone_in=str(tmp_path)),
+        Step(argv=("touch", str(mark))),
+    )
+    with ThreadPoolExecutor() as pool:
+        ran = list(pool.map(lambda _: perform(Here(), steps, unless=str(mark)), range(2)))
+    assert sorted(ran) == [False, True]
+    assert log.read_text().split() == ["begin", "end"]
+
+
+def test_what_was_begun_alone_and_failed_is_undone_and_nothing_that_another_may_have_begun(
+    tmp_path: Path,
+) -> None:
+    half = tmp_path / "half"
+    make, fail = Step(argv=("mkdir", str(half))), Step(argv=("false",))
+    undo = Step(argv=("rmdir", "--", str(half)))
+    with pytest.raises(FleetError, match="`false` ended with 1"):
+        perform(Here(), (make, fail), undo=undo)
+    assert half.is_dir()
+    with pytest.raises(FleetError, match="`false` ended with 1"):
+        perform(Here(), (replace(fail, alone_in=str(tmp_path)),), undo=undo)
+    assert not half.exists()
 
 
 def test_a_host_whose_python_does_not_run_is_told_of() -> None:

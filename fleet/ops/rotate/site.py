@@ -238,13 +238,16 @@ class FleetSite:
                     )
 
     def _require_settled_hosts(self, chosen: Sequence[KeptPassword]) -> None:
-        """Raise UsageError where hosts would get more than a password."""
+        """Raise UsageError where hosts would get more than a password.
+
+        What the last rollout's old instances have left when they ended goes on the way.
+        """
         if self.hosts is None:
             return
         unsettled = [
             each.name
             for each in self._plan_hosts(chosen)
-            if each.value is not None and not each.value.is_empty
+            if each.value is not None and not each.value.only_clears
         ]
         if unsettled:
             raise UsageError(

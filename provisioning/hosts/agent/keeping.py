@@ -93,15 +93,21 @@ class Audit:
     def __init__(self, places: Places) -> None:
         places.ensure_above(AUDIT)
         with places.parent(AUDIT) as (directory, name):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             self._descriptor = os.open(name, flags, 0o644, dir_fd=directory)
         os.fchmod(self._descriptor, 0o644)
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write one line and see it on the disk."""
         line = json.dumps({"at": time.time(), **entry, "login": _login(), "address": _address()})
-        os.write(self._descriptor, line.encode() + b"\n")
+        os.write(self._descriptor, self._beginning() + line.encode() + b"\n")
         os.fsync(self._descriptor)
+
+    def _beginning(self) -> bytes:
+        """Return what ends a line that was cut short, by a crash or a full disk: it is lost alone."""
+        size = os.fstat(self._descriptor).st_size
+        is_whole = not size or os.pread(self._descriptor, 1, size - 1) == b"\n"
+        return b"" if is_whole else b"\n"
 
 
 def read_audit(places: Places, limit: int) -> list[Any]:

@@ -393,6 +393,17 @@ def test_each_apply_is_one_line_of_the_audit_log(door: HostDoor, root: Path) -> 
     assert first.at <= second.at
 
 
+def test_a_line_of_the_audit_log_that_was_cut_short_takes_no_later_one_with_it(
+    door: HostDoor, root: Path
+) -> None:
+    log = root / "var/log/fleet/audit.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text('{"at": 1, "wh')
+    assert bring(door, file("/srv/a", b"1"), root=root).converged
+    (only,) = door.audit()
+    assert only.done == ("create file /srv/a",)
+
+
 def test_the_argv_of_the_agent_names_nothing_of_the_request() -> None:
     sent = b"".join(stream({"verb": "audit", "root": "/nowhere", "limit": 1}))
     done = subprocess.run((sys.executable, *ARGV[1:]), input=sent, capture_output=True, check=False)

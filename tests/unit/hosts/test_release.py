@@ -113,6 +113,14 @@ def test_nothing_is_unpacked_before_its_hash_is_right_and_the_mark_is_made_last(
     assert steps[-1].argv == ("touch", "--", "/opt/fleet/releases/1-abc/.complete")
 
 
+def test_a_release_is_changed_by_one_alone_who_waits_for_no_connection() -> None:
+    steps = install_steps(RELEASE)
+    alone = next(index for index, step in enumerate(steps) if step.alone_in)
+    assert steps[alone].alone_in == "/opt/fleet/releases"
+    assert not any(step.takes_archive for step in steps[alone:])
+    assert not any("/opt/fleet/releases/1-abc" in step.argv for step in steps[:alone])
+
+
 def test_a_host_compiles_only_what_was_not_compiled_where_it_was_built() -> None:
     there, here = (install_steps(replace(RELEASE, is_compiled=compiled)) for compiled in (False, True))
     (compiling,) = [step for step in there if step not in here]

@@ -1,0 +1,47 @@
+"""What an instance leaves on a host when it ends."""
+
+from dataclasses import replace
+
+import pytest
+
+from fleet.hosts.units import unit_file, worker_unit
+from fleet.ops.host_plans import HostChange
+from provisioning.hosts.objects import File, HostObject, Unit
+from provisioning.hosts.observation import HostObservation
+from provisioning.hosts.planning import plan
+from provisioning.hosts.state import HostState
+
+OLD = worker_unit("mail", "a")
+ENDED = Unit(name=OLD, enabled=False, active=False)
+ITS_FILE = File(path=unit_file(OLD), content=b"old", ours=True)
+CREDENTIAL = File(path="/etc/fleet/credentials/mail", content=b"old", ours=True)
+
+
+def change(*found: HostObject, wanted: tuple[HostObject, ...] = ()) -> HostChange:
+    seen = HostObservation(host="alpha", objects=found, blocked={}, fingerprint="", free_bytes={})
+    return HostChange(release="1-a", begin=plan(HostState(wanted), seen))
+
+
+def test_an_instance_that_has_ended_leaves_its_unit_and_the_file_of_that() -> None:
+    found = change(ENDED, ITS_FILE)
+    assert len(found.begin.changes) == 2
+    assert found.only_clears
+    assert not found.is_empty
+    assert change().only_clears
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        change(replace(ENDED, active=True), ITS_FILE),
+        change(replace(ENDED, active=None), ITS_FILE),
+        change(replace(ENDED, ending=True), ITS_FILE),
+        change(replace(ENDED, name="fleet-beat.service"), ITS_FILE),
+        change(ENDED, replace(ITS_FILE, path="/etc/systemd/system/fleet-beat.service")),
+        change(ENDED, ITS_FILE, CREDENTIAL),
+        change(ENDED, ITS_FILE, wanted=(CREDENTIAL,)),
+        replace(change(ENDED, ITS_FILE), ends=(OLD,)),
+    ],
+)
+def test_whatever_else_changes_is_more_than_that(more: HostChange) -> None:
+    assert not more.only_clears
