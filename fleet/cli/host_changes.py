@@ -1,20 +1,17 @@
 """How are changes of hosts shown, told and reported? Shared by the commands that make them."""
 
-import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from fleet.cli.context import Invocation, emit_json, say
+from fleet.cli.context import emit_json, say
 from fleet.cli.hosts import ask_password, end_with
 from fleet.cli.provision_apply import ask, paint
 from fleet.errors import FleetError, PartlyDone, ProblemsFound
-from provisioning.collection import collector_resting
 
 if TYPE_CHECKING:
     from fleet.model import Fleet, Host
@@ -24,14 +21,6 @@ if TYPE_CHECKING:
     from provisioning.errors import ProvisioningError
     from provisioning.hosts.many import Done
 
-wheel_option = click.option(
-    "--wheel",
-    "wheels",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    show_envvar=True,
-    help="A wheel to install with the release; may be given several times.",
-)
 sudo_option = click.option(
     "--ask-sudo-password",
     is_flag=True,
@@ -130,38 +119,6 @@ class Prepared:
             )
         if not self.changes:
             say(self.words.idle)
-
-
-def prepare(
-    inv: Invocation,
-    hosts: Sequence[str],
-    *,
-    wheels: tuple[Path, ...],
-    diff: bool,
-    ask_sudo_password: bool,
-    as_json: bool,
-    words: Words = PROVISION,
-) -> Prepared:
-    """Look at hosts, build their releases, and show what must change."""
-    with collector_resting():
-        # It would look through all that is imported, again and again, here and where the file is read.
-        load = inv.load_meanwhile()
-        from fleet.ops.hosts import load_ssh
-        from fleet.ops.provision_hosts import Releases, plan_hosts, release_cache
-
-        load_ssh()
-    gc.freeze()
-    environ = inv.environ()
-
-    def plan(
-        fleet: "Fleet", chosen: "Sequence[Host]", *, sudo_password: "SudoPassword | None"
-    ) -> "Sequence[Done[HostChange]]":
-        releases = Releases(fleet=fleet, cache=release_cache(environ), wheels=wheels, report=say)
-        return plan_hosts(
-            fleet, chosen, environ, releases=releases, contents=diff, sudo_password=sudo_password
-        )
-
-    return look(load, hosts, plan, words, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json)
 
 
 def look(

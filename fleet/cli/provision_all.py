@@ -9,7 +9,8 @@ import click
 from click.core import ParameterSource
 
 from fleet.cli.context import Invocation, emit_json, json_option, pass_invocation, say
-from fleet.cli.host_changes import Prepared, apply_all, prepare, sudo_option, wheel_option
+from fleet.cli.host_changes import Prepared, apply_all, sudo_option
+from fleet.cli.host_preparing import prepare, wheel_option
 from fleet.cli.provision_apply import (
     ask,
     destructive_option,

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from fleet.cli.context import Invocation, json_option, pass_invocation
-from fleet.cli.host_changes import carry_out, prepare, sudo_option, wheel_option
+from fleet.cli.host_changes import carry_out, sudo_option
+from fleet.cli.host_preparing import prepare, wheel_option
 from fleet.cli.provision_apply import destructive_option, yes_option
 
 EXAMPLES = """\b

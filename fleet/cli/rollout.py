@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from fleet.cli.context import Invocation, json_option, pass_invocation, say
-from fleet.cli.host_changes import Prepared, Words, prepare, sudo_option, teller, wheel_option
+from fleet.cli.host_changes import Prepared, Words, sudo_option, teller
+from fleet.cli.host_preparing import prepare, wheel_option
 from fleet.cli.provision_apply import destructive_option, yes_option
 from fleet.hosts.batches import BatchSize, batches
 

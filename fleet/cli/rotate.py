@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from fleet.cli.context import Invocation, emit_json, json_option, pass_invocation, say
-from fleet.cli.host_changes import sudo_option, teller, wheel_option
+from fleet.cli.host_changes import sudo_option, teller
+from fleet.cli.host_preparing import wheel_option
 from fleet.cli.hosts import ask_password
 from fleet.cli.provision_apply import ask, yes_option
 from fleet.cli.sending import DurationParam
