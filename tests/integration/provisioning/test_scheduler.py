@@ -130,6 +130,12 @@ def gets(place: Place, *queues: str, more: int = 1) -> bool:
     return until(lambda: all(messages(place, queue) >= count for queue, count in wanted.items()))
 
 
+def connected(place: Place) -> set[tuple[str, str]]:
+    """Return user and name of each connection that the management API shows by now."""
+    rows = place.vhost.api("GET", f"vhosts/{place.vhost.name}/connections")
+    return {(row["user"], row["client_properties"].get("connection_name", "")) for row in rows}
+
+
 def log(place: Place) -> str:
     return place.file.with_suffix(".log").read_text()
 
@@ -137,12 +143,7 @@ def log(place: Place) -> str:
 def test_beat_sends_the_whole_schedule_as_the_scheduler(place: Place) -> None:
     with beating(place.file):
         assert gets(place, "fleet.backup.alpha", "fleet.default", more=2)
-
-        def connected() -> set[tuple[str, str]]:
-            rows = place.vhost.api("GET", f"vhosts/{place.vhost.name}/connections")
-            return {(row["user"], row["client_properties"].get("connection_name", "")) for row in rows}
-
-        assert until(lambda: connected() == {(clock(place), "fleet beat")}), connected()
+        assert until(lambda: connected(place) == {(clock(place), "fleet beat")}), connected(place)
     assert messages(place, "fleet.backup.beta") == messages(place, "fleet.email") == 0
     assert "not sent" not in log(place)
 
@@ -214,7 +215,8 @@ def test_its_password_is_rotated_and_the_old_user_stays_for_as_long_as_beat_is_c
 ) -> None:
     user, new = clock(place), f"{clock(place)}+b"
     with beating(place.file):
-        assert gets(place, "fleet.default")
+        # The API may show a connection before it knows its name.
+        assert until(lambda: connected(place) == {(user, "fleet beat")}), connected(place)
         left = place.run(*rotate(user, "--wait", "2s"), code=3)
         assert f"still connected as {user}: fleet beat" in left.stderr
         assert place.users() >= {user, new}
