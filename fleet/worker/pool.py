@@ -8,7 +8,9 @@ A child that starts asks the kernel to end it with the worker. Where cffi is ins
 a declaration in C for that, which takes longer than all else that a child does before its first task.
 """
 
-from collections.abc import Callable
+import os
+import pickle
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from select import PIPE_BUF
 from typing import Any
@@ -21,6 +23,8 @@ from fleet.worker.parent import signal_at_its_end
 
 #: the size of what follows
 _HEADER_BYTES = 4
+#: what a pipe holds at most
+_READ_BYTES = 64 * 1024
 
 
 class _SparingHub:
@@ -28,14 +32,10 @@ class _SparingHub:
 
     def __init__(self, hub: Any) -> None:
         self._hub = hub
-        self._readers, self._writers = hub.readers, hub.writers
+        self._writers = hub.writers
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._hub, name)
-
-    def add_reader(self, descriptor: int, callback: Any, *args: Any) -> None:
-        if self._readers.get(descriptor) != (callback, args):
-            self._hub.add_reader(descriptor, callback, *args)
 
     def remove_writer(self, descriptor: int) -> None:
         if descriptor in self._writers:
@@ -43,10 +43,81 @@ class _SparingHub:
 
 
 class Results(ResultHandler):  # type: ignore[misc]  # celery ships no types
-    """Celery's reader of results; a pipe that has just been readable needs no new registration."""
+    """Celery's reader of results, which takes in at once all that a child has said."""
 
-    def _make_process_result(self, hub: Any) -> Any:
-        return super()._make_process_result(_SparingHub(hub))
+    def _make_process_result(self, hub: Any) -> Callable[[int], None]:
+        """Return what is called with the descriptor of a child's pipe when there is something to read."""
+        known, tell = self.fileno_to_outq, self.on_state_change
+
+        def on_result_readable(descriptor: int) -> None:
+            if descriptor not in known:
+                hub.remove_reader(descriptor)
+                return
+            try:
+                said = os.read(descriptor, _READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                said = b""
+            if not said:
+                hub.remove_reader(descriptor)
+                return
+            whole, cut = split(said)
+            if cut:
+                hub.add_reader(descriptor, self._read_on(hub, descriptor, cut))
+            tell_each(tell, whole)
+
+        return on_result_readable
+
+    def _read_on(self, hub: Any, descriptor: int, begun: bytes) -> Iterator[None]:
+        """Read the rest of a message; a generator, as Celery's own, which goes on with it to shut down."""
+        said = bytearray(begun)
+        while missing := _missing(said):
+            try:
+                piece = os.read(descriptor, missing)
+            except BlockingIOError:
+                yield
+                continue
+            if not piece:
+                raise OSError("a child ended in the middle of a message")
+            said += piece
+        hub.add_reader(descriptor, self.handle_event, descriptor)
+        whole, _ = split(bytes(said))
+        tell_each(self.on_state_change, whole)
+
+
+def split(said: bytes) -> tuple[list[bytes], bytes]:
+    """Return the messages that ``said`` begins with, still packed, and the beginning of one cut off."""
+    whole = []
+    while len(said) > _HEADER_BYTES and not _missing(said):
+        end = _HEADER_BYTES + _size(said)
+        whole.append(said[_HEADER_BYTES:end])
+        said = said[end:]
+    return whole, said
+
+
+def _missing(said: bytes | bytearray) -> int:
+    """Return how much is missing at least of the message that ``said`` begins with."""
+    if len(said) < _HEADER_BYTES:
+        return _HEADER_BYTES - len(said)
+    return max(0, _HEADER_BYTES + _size(said) - len(said))
+
+
+def _size(said: bytes | bytearray) -> int:
+    return int.from_bytes(said[:_HEADER_BYTES])
+
+
+def tell_each(tell: Callable[[Any], object], packed: Iterable[bytes]) -> None:
+    """Pass on each message of a child; raise the first error when all have been, for none comes again."""
+    failed = None
+    for each in packed:
+        try:
+            if message := pickle.loads(each):  # noqa: S301 - a child's word, as in Celery
+                tell(message)
+        except Exception as error:  # noqa: BLE001 - raised below
+            failed = failed or error
+    if failed:
+        raise failed
 
 
 class DirectPool(AsynPool):  # type: ignore[misc]  # celery ships no types
@@ -67,13 +138,15 @@ class DirectPool(AsynPool):  # type: ignore[misc]  # celery ships no types
         # takes nothing now, or not all, is written to when it does.
         write = hub.consolidate_callback = sparing.consolidate_callback
 
-        def quick_put(message: Any) -> None:
-            put(message)
-            join(outbound[-1])
-
         def on_poll_start() -> None:
             if outbound and (free := self._all_inqueues - self._busy_workers - self._active_writes):
                 write(list(free))
+
+        def quick_put(message: Any) -> None:
+            put(message)
+            join(outbound[-1])
+            # Now, not when the loop turns: a free child runs beside what the loop still has to do.
+            on_poll_start()
 
         self._quick_put = quick_put
         self.on_poll_start = on_poll_start

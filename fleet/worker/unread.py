@@ -42,7 +42,7 @@ def _take(pool: Any, hub: Any, descriptors: Iterable[int], *, wait_seconds: floa
 
 
 def _read(pool: Any, hub: Any, descriptor: int) -> bool:
-    """Read one message of a child, or what there is of it; tell whether the child may say more."""
+    """Read what a child has said, or what there is of a half-read message; tell whether it may say more."""
     half_read, _ = hub.readers.get(descriptor, (None, ()))
     if not isgenerator(half_read):
         pool.handle_result_event(descriptor)

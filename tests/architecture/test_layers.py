@@ -93,6 +93,7 @@ LAYERS = {
     "fleet.worker.delay": 1,
     "fleet.worker.message": 1,
     "fleet.worker.notify": 2,
+    "fleet.worker.plain": 2,
     "fleet.worker.acks": 2,
     "fleet.worker.wire": 2,
     "fleet.beat": 3,

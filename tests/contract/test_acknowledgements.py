@@ -61,9 +61,18 @@ def test_one_acknowledgement_stands_for_all_that_ended_before_the_first_that_is_
 ) -> None:
     with consuming(each_vhost, 6) as (connection, channel):
         frames = connection.bytes_sent
+        writes: list[bytes] = []
+        write = connection.transport.write
+
+        def noted(piece: bytes) -> None:
+            writes.append(piece)
+            write(piece)
+
+        connection.transport.write = noted
         for tag in (3, 1, 2, 5):
             channel.basic_ack(tag)
         assert connection.bytes_sent == frames
         channel.tell()
         assert connection.bytes_sent - frames == 2
+        assert len(writes) == 1
         eventually(lambda: messages(each_vhost) == 2, what="four of six are acknowledged")

@@ -22,6 +22,8 @@ class Case:
     #: how many tasks of the fleet may be started again: those that ran at the fault, or that the broker held
     #: for unacknowledged
     reruns: int
+    #: how many of them with nobody killed between effect and acknowledgement, where that is less than all
+    running: int | None = None
     #: how many tasks a sender may have sent twice, because its confirm was lost with the broker: both copies
     #: may run at the same time
     resent: int = 0
@@ -40,5 +42,6 @@ class HostCase:
     act: Callable[[HostStage, Cluster], None]
     #: how many tasks may be started again, and how many be there twice, as above
     reruns: int
+    running: int | None = None
     resent: int = 0
     settle_seconds: float = 180.0

@@ -9,7 +9,15 @@ from tests.faults.case import Case
 from tests.faults.processes import SLOWEST_STREAM, under_way
 from tests.faults.publisher import Order
 from tests.faults.stage import Stage
-from tests.faults.subjects import HOSTS, LONG, LOST_WITH_BROKER, PUBLISHERS, FleetSubject
+from tests.faults.subjects import (
+    CONCURRENCY,
+    HOSTS,
+    LONG,
+    LOST_WITH_BROKER,
+    PUBLISHERS,
+    SHORT,
+    FleetSubject,
+)
 
 #: longer than the 15 s that a sender of the fleet waits
 ALARM_SECONDS = 20.0
@@ -28,6 +36,7 @@ def kill_broker(stage: Stage, broker: FaultyBroker) -> None:
     """Kill the broker and start it again at once."""
     under_way(stage)
     broker.kill()
+    stage.broker_died()
     broker.restart()
     stage.over()
 
@@ -75,7 +84,13 @@ def consumer_timeout(stage: Stage, broker: FaultyBroker) -> None:
 
 
 CASES = (
-    Case(name="broker kill -9 and restart", act=kill_broker, reruns=LOST_WITH_BROKER, resent=PUBLISHERS),
+    Case(
+        name="broker kill -9 and restart",
+        act=kill_broker,
+        reruns=LOST_WITH_BROKER,
+        running=CONCURRENCY[SHORT] * len(HOSTS),
+        resent=PUBLISHERS,
+    ),
     Case(name="broker away 20 s during a 60 s task", act=broker_away, reruns=0, settle_seconds=180),
     Case(name="memory alarm for 20 s", act=alarm(lambda broker: broker.memory_alarm()), reruns=0),
     Case(name="disk alarm for 20 s", act=alarm(lambda broker: broker.disk_alarm()), reruns=0),

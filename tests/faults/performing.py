@@ -58,9 +58,12 @@ def perform_on_hosts(case: HostCase, grounds: Grounds, release: str, directory: 
 
 def _measured(case: Case | HostCase, version: str, subject: Subject, result: Result) -> Measured:
     is_ours = isinstance(subject, FleetSubject)
+    running = case.reruns if case.running is None else case.running
     return Measured(
         row=row(case.name, version, subject.name, result.tally, result.recovered),
-        problems=problems(result.tally, reruns=case.reruns, resent=case.resent) if is_ours else (),
+        problems=problems(result.tally, reruns=case.reruns, running=running, resent=case.resent)
+        if is_ours
+        else (),
     )
 
 

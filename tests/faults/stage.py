@@ -15,7 +15,7 @@ from fleet.daemons.process import Child
 from tests.faults import letters
 from tests.faults.publisher import ACCEPTED, Order
 from tests.faults.subjects import HOSTS, ROOT, SHORT, Subject, worker_command
-from tests.faults.tally import Death, Run, Tally, count, recovered_seconds, runs_of
+from tests.faults.tally import BrokerDeath, Death, Run, Tally, count, recovered_seconds, runs_of
 
 TASKS = Path(__file__).with_name("fault_tasks.py")
 READY_SECONDS = 60.0
@@ -57,7 +57,7 @@ class Stage:
     subject: Subject
     directory: Path
     workers: list[Worker] = field(default_factory=list)
-    deaths: list[Death] = field(default_factory=list)
+    deaths: list[Death | BrokerDeath] = field(default_factory=list)
     #: what code workers have that are started now: that of `today` or of `tomorrow`
     release: str = "today"
     _publishers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
@@ -116,6 +116,10 @@ class Stage:
     def died(self, host: str, pids: frozenset[int] | None = None) -> None:
         """Note that ``pids`` (all of the host by default) have been ended."""
         self.deaths.append(Death(host=host, at=time.time(), pids=pids))
+
+    def broker_died(self) -> None:
+        """Note that the broker has been ended."""
+        self.deaths.append(BrokerDeath(at=time.time()))
 
     def over(self, *, is_publishing: bool = True, host: str | None = None) -> None:
         """Note that the cause of the fault is gone: from now on recovery counts, on ``host`` if one was hit.

@@ -58,15 +58,28 @@ class Death:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerDeath:
+    """The broker that the harness ended by force, with what it had heard and not yet kept."""
+
+    #: epoch seconds, just after it was gone
+    at: float
+
+    def took(self, run: Run) -> bool:
+        """Tell whether the acknowledgement of ``run``, which had an end of its own, may have gone with it."""
+        return run.is_over and run.began <= self.at <= run.last + SETTLED_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """What was counted."""
 
     accepted: int
     #: accepted and run to the end at least once
     executed: int
-    #: begun once more though nobody had killed the earlier run
+    #: begun once more though nobody was killed between the effect of the earlier run and its acknowledgement
     twice: tuple[str, ...]
-    #: begun once more because the harness or the task itself had killed the process of the earlier run
+    #: begun once more because somebody was: the process of the earlier run, by the harness or the task
+    #: itself, or the broker
     in_doubt: tuple[str, ...]
     #: begun a second time while the first run went on
     beside: tuple[str, ...]
@@ -107,7 +120,7 @@ def count(
     accepted: Collection[str],
     dead_letters: Collection[str],
     queued: Collection[str],
-    deaths: Sequence[Death] = (),
+    deaths: Sequence[Death | BrokerDeath] = (),
 ) -> Tally:
     """Return what became of the ``accepted`` ids."""
     wanted = frozenset(accepted)
@@ -153,18 +166,21 @@ def recovered_seconds(
     return max(0.0, max(marks) - over_at) if marks else inf
 
 
-def problems(tally: Tally, *, reruns: int, resent: int = 0) -> tuple[str, ...]:
+def problems(tally: Tally, *, reruns: int, running: int, resent: int = 0) -> tuple[str, ...]:
     """Return what is wrong: nothing may be lost, at most ``reruns`` tasks run again.
 
-    Only of a task that was sent twice two copies may run side by side, and that may be ``resent`` tasks.
+    Of these, only as many as were ``running`` at the fault may run again with nobody killed in between, and
+    those that were sent twice, which may be ``resent`` tasks; only of those two copies may run side by side.
     """
     again = len(tally.twice) + len(tally.in_doubt)
+    twice = running + resent
     found = {
         f"lost {len(tally.lost)}: {_some(tally.lost)}": bool(tally.lost),
         f"started beside itself {len(tally.beside)}: {_some(tally.beside)}": len(tally.beside) > resent,
         f"left in a queue {tally.queued}": bool(tally.queued),
         "nothing was accepted": not tally.accepted,
         f"run again {again}, more than {reruns}: {_some(tally.twice + tally.in_doubt)}": again > reruns,
+        f"run twice {len(tally.twice)}, more than {twice}: {_some(tally.twice)}": len(tally.twice) > twice,
     }
     return tuple(text for text, is_wrong in found.items() if is_wrong)
 
@@ -176,7 +192,7 @@ def _by_attempt(runs: Iterable[Run]) -> Mapping[tuple[str, int], list[Run]]:
     return found
 
 
-def _was_killed(run: Run, deaths: Iterable[Death]) -> bool:
+def _was_killed(run: Run, deaths: Iterable[Death | BrokerDeath]) -> bool:
     return run.killed_itself or any(death.took(run) for death in deaths)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.faults.tally import Death, Run, Tally, count, problems, recovered_seconds, runs_of
+from tests.faults.tally import BrokerDeath, Death, Run, Tally, count, problems, recovered_seconds, runs_of
 
 
 def line(event: str, task_id: str, at: float, *, attempt: int = 0, host: str = "alpha", pid: int = 1) -> str:
@@ -14,7 +14,11 @@ def line(event: str, task_id: str, at: float, *, attempt: int = 0, host: str = "
 
 
 def tally(
-    *lines: str, accepted: str = "a", dead: str = "", queued: str = "", deaths: tuple[Death, ...] = ()
+    *lines: str,
+    accepted: str = "a",
+    dead: str = "",
+    queued: str = "",
+    deaths: tuple[Death | BrokerDeath, ...] = (),
 ) -> Tally:
     ids = {"accepted": accepted.split(), "dead_letters": dead.split(), "queued": queued.split()}
     return count(runs_of(lines), deaths=deaths, **ids)
@@ -80,6 +84,25 @@ def test_a_run_that_was_over_long_before_its_process_died_is_no_excuse() -> None
         deaths=(Death(host="alpha", at=8),),
     )
     assert found.twice == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "is_excused"),
+    [
+        pytest.param(1, 2, True, id="its acknowledgement was on its way"),
+        pytest.param(1, 6, True, id="it ended without a broker"),
+        pytest.param(1, None, False, id="it was stopped"),
+        pytest.param(5.5, 6, False, id="it began without a broker"),
+        pytest.param(0, 1, False, id="its acknowledgement had long been kept"),
+    ],
+)
+def test_only_a_run_that_ended_and_was_not_yet_acknowledged_is_in_doubt_with_its_broker(
+    began: float, ended: float | None, *, is_excused: bool
+) -> None:
+    first = [line("start", "a", began)] + ([] if ended is None else [line("end", "a", ended)])
+    again = line("start", "a", 9, pid=2), line("end", "a", 9, pid=2)
+    found = tally(*first, *again, deaths=(BrokerDeath(at=3 if ended == 2 else 5),))
+    assert (found.in_doubt, found.twice) == ((("a",), ()) if is_excused else ((), ("a",)))
 
 
 def test_a_task_that_kills_its_own_process_is_in_doubt_each_time() -> None:
@@ -164,15 +187,20 @@ def test_recovery_lasts_until_work_goes_on_and_what_was_cut_short_is_done() -> N
 
 def test_ours_is_wrong_when_it_loses_overlaps_keeps_or_repeats_too_much() -> None:
     good = tally(line("start", "a", 1), line("end", "a", 2))
-    assert problems(good, reruns=0) == ()
-    assert "lost 1: a" in problems(tally(), reruns=0)
-    assert "left in a queue 1" in problems(tally(queued="a"), reruns=0)
-    assert "nothing was accepted" in problems(tally(accepted=""), reruns=0)
+    assert problems(good, reruns=0, running=0) == ()
+    assert "lost 1: a" in problems(tally(), reruns=0, running=0)
+    assert "left in a queue 1" in problems(tally(queued="a"), reruns=0, running=0)
+    assert "nothing was accepted" in problems(tally(accepted=""), reruns=0, running=0)
     again = tally(line("start", "a", 1), line("start", "a", 2, pid=2), line("end", "a", 3, pid=2))
-    assert problems(again, reruns=1) == ()
-    assert problems(again, reruns=0) == ("run again 1, more than 0: a",)
+    assert problems(again, reruns=1, running=1) == ()
+    assert problems(again, reruns=0, running=0) == (
+        "run again 1, more than 0: a",
+        "run twice 1, more than 0: a",
+    )
+    assert problems(again, reruns=1, running=0) == ("run twice 1, more than 0: a",)
+    assert problems(again, reruns=1, running=0, resent=1) == ()
     both = tally(
         line("start", "a", 1), line("start", "a", 2, pid=2), line("end", "a", 3), line("end", "a", 3, pid=2)
     )
-    assert problems(both, reruns=1) == ("started beside itself 1: a",)
-    assert problems(both, reruns=1, resent=1) == ()
+    assert problems(both, reruns=1, running=1) == ("started beside itself 1: a",)
+    assert problems(both, reruns=1, running=1, resent=1) == ()
