@@ -127,7 +127,7 @@ class _Whole:
             return
         raise ProblemsFound(
             f"the broker is not as the fleet file wants it; {render.summary(self.broker.plan)};"
-            f" {len(self.hosts.changes)} of {len(self.hosts.planned)} hosts are not either",
+            f" {len(self.hosts.pending)} of {len(self.hosts.planned)} hosts are not either",
             hint="run `fleet provision` to change them",
         )
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from fleet.cli.host_changes import Prepared
 from fleet.cli.main import fleet
 from fleet.errors import FleetError, ProblemsFound
-from fleet.ops.host_plans import HostChange
+from fleet.ops.host_change import HostChange
 from provisioning import errors
 from provisioning.apply import Report
 from provisioning.hosts.many import Done

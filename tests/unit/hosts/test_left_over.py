@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fleet.hosts.units import unit_file, worker_unit
-from fleet.ops.host_plans import HostChange
+from fleet.ops.host_change import HostChange
 from provisioning.hosts.objects import File, HostObject, Unit
 from provisioning.hosts.observation import HostObservation
 from provisioning.hosts.planning import plan
