@@ -20,7 +20,7 @@ from fleet.cli.provision_apply import (
     tell,
     yes_option,
 )
-from fleet.errors import ProblemsFound, UsageError
+from fleet.errors import PartlyDone, ProblemsFound, UsageError
 from provisioning import render
 
 if TYPE_CHECKING:
@@ -172,12 +172,20 @@ def _plan(inv: Invocation, *, prune: bool, as_json: bool) -> "BrokerPlan | None"
 def _prune(inv: Invocation, *, started: float, yes: bool, as_json: bool, allow_destructive: bool) -> None:
     """Delete what is not declared any more, now that no worker needs it."""
     from fleet.ops.provision import apply_plan
+    from provisioning.errors import QueueInUse
 
     planned = _plan(inv, prune=True, as_json=as_json)
     if planned is None or not planned.plan.changes:
         return
     if not yes:
         ask("delete these?", pending=render.summary(planned.plan))
-    report = apply_plan(planned, allow_destructive=allow_destructive)
+    try:
+        report = apply_plan(planned, allow_destructive=allow_destructive)
+    except QueueInUse as error:
+        # Broker and hosts have changed, and what has left the fleet file may still be at its tasks.
+        raise PartlyDone(
+            f"not deleted from the broker: {error.message}",
+            hint="run it again when the workers that leave have ended; `fleet provision hosts --check` tells",
+        ) from error
     tell(report, started=started)
     raise_unless_converged(report)

@@ -62,9 +62,11 @@ class HostChange:
         return tuple(sorted(left))
 
     def put_off(self) -> "HostChange":
-        """Return nothing to be done in place of what only clears."""
+        """Return nothing to be done in place of what only clears, and say so."""
         assert self.only_clears
-        return replace(self, begin=replace(self.begin, plan=replace(self.begin.plan, changes=())))
+        nothing = replace(self.begin, plan=replace(self.begin.plan, changes=()))
+        told = (f"{unit} has ended, and what it left goes with the next change" for unit in self.clears)
+        return replace(self, begin=nothing, notes=(*self.notes, *told))
 
 
 def host_state(objects: Iterable[HostObject]) -> HostState:

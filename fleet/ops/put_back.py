@@ -20,7 +20,7 @@ def state_before(begin: HostState, known: Known) -> HostState | None:
     ran = {
         thing.name for thing in known.values() if isinstance(thing, Unit) and (thing.active or thing.ending)
     }
-    new = {thing.name for thing in begin if isinstance(thing, Unit) and thing.name not in ran}
+    new = {thing.name for thing in begin if isinstance(thing, Unit) and thing.active} - ran
     linked = {("path", path) for path in (CURRENT, PREVIOUS, UNDONE)}
     gone = {*linked, *(("unit", name) for name in new), *(("path", unit_file(name)) for name in new)}
     stays = [_as_it_was(thing, known) for thing in begin if thing.identity not in gone]
