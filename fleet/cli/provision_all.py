@@ -68,8 +68,8 @@ def provision(
 
     The broker comes first, for a worker that starts needs its queues and its user. Hosts that would need a
     broker that is not as desired are not begun. What --prune deletes goes last, when no worker uses it any
-    more. Exit code 0: as desired. 4: changes are pending (--check). 3: stopped half-way. 5: the broker, or
-    every host, is away.
+    more. Exit code 0: as desired. 4: changes are pending (--check). 3: stopped half-way, or a queue that is
+    to go is still used. 5: the broker, or every host, is away.
     """
     if context.invoked_subcommand is not None:
         _refuse_options(context, context.invoked_subcommand)
