@@ -59,7 +59,8 @@ class HostChange:
     def clears(self) -> tuple[str, ...]:
         """The units that have ended, and of which something is left."""
         left = {_unit_of(change) for change in self.begin.changes if _is_left(change)}
-        return tuple(sorted(left))
+        more = {_unit_of(change) for change in self.begin.changes if not _is_left(change)}
+        return tuple(sorted(left - more))
 
     def put_off(self) -> "HostChange":
         """Return nothing to be done in place of what only clears, and say so."""

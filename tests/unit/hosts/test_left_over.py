@@ -31,6 +31,10 @@ def test_an_instance_that_has_ended_leaves_its_unit_and_the_file_of_that() -> No
     assert change().only_clears
 
 
+def test_one_that_would_run_again_is_not_told_as_ended() -> None:
+    assert change(replace(ENDED, enabled=True), ITS_FILE).clears == ()
+
+
 def test_who_keeps_hosts_as_they_should_be_finds_nothing_to_do_there() -> None:
     put_off = change(ENDED, ITS_FILE).put_off()
     assert put_off.is_empty
