@@ -15,7 +15,7 @@ from fleet.errors import FleetError, PartlyDone, ProblemsFound
 
 if TYPE_CHECKING:
     from fleet.model import Fleet, Host
-    from fleet.ops.host_plans import HostChange
+    from fleet.ops.host_change import HostChange
     from fleet.ops.hosts import SudoPassword
     from provisioning.apply import Report
     from provisioning.errors import ProvisioningError
@@ -72,6 +72,11 @@ class Prepared:
         """What must change, by host, in their order."""
         return {each.name: each.value for each in self.planned if each.value and not each.value.is_empty}
 
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The hosts that are not as they should be: there is more to do than to clear away what has ended."""
+        return tuple(name for name, change in self.changes.items() if not change.only_clears)
+
     def confirm(self, *, yes: bool) -> None:
         """Ask whether the hosts shall be changed, unless that was said."""
         count = len(self.changes)
@@ -112,13 +117,14 @@ class Prepared:
                 f"not as desired: {', '.join(failed)}",
                 hint=f"see the reason above; `{self.words.command}` goes on from where it stopped",
             )
-        if self.changes and not reports:
+        if reports:
+            return
+        if self.pending:
             raise ProblemsFound(
-                f"{len(self.changes)} of {len(self.planned)} hosts are {self.words.pending}",
+                f"{len(self.pending)} of {len(self.planned)} hosts are {self.words.pending}",
                 hint=f"run `{self.words.command}` to change them",
             )
-        if not self.changes:
-            say(self.words.idle)
+        say(self.words.idle)
 
 
 def look(
@@ -207,10 +213,17 @@ def _besides(change: "HostChange") -> list[str]:
     if change.install is not None:
         size = change.install.archive.stat().st_size / 1e6
         lines.append(f"  + release {change.release} for {change.install.target.name}, {size:.1f} MB")
-    lines += [f"  - {unit} ends when the new instance is ready" for unit in change.ends]
+    lines += [f"  - {unit} ends {_why(unit, change)}" for unit in change.ends]
     lines += [f"  {unit} is still ending" for unit in change.ending]
+    lines += [f"  {unit} has ended, and what it left is not needed any more" for unit in change.clears]
     lines += [f"  {note}" for note in change.notes]
     return lines
+
+
+def _why(unit: str, change: "HostChange") -> str:
+    if unit in change.leaving:
+        return "when its tasks have: its worker is not to run here any more"
+    return "when the new instance is ready"
 
 
 def teller(started: float) -> "Callable[[Done[Report]], None]":
@@ -252,10 +265,11 @@ def record(
     if change is not None:
         found |= {
             **render.record(change.begin, with_diff=with_diff),
-            "changed": not change.is_empty,
+            "changed": not change.only_clears,
             "release": {"name": change.release, "installed": change.install is None},
             "ends": list(change.ends),
             "ending": list(change.ending),
+            "clears": list(change.clears),
             "notes": list(change.notes),
         }
     if report is not None and report.value is not None:

@@ -13,7 +13,7 @@ from provisioning.collection import collector_resting
 
 if TYPE_CHECKING:
     from fleet.model import Fleet, Host
-    from fleet.ops.host_plans import HostChange
+    from fleet.ops.host_change import HostChange
     from fleet.ops.hosts import SudoPassword
     from provisioning.hosts.many import Done
 

@@ -20,7 +20,7 @@ from fleet.cli.provision_apply import (
     tell,
     yes_option,
 )
-from fleet.errors import ProblemsFound, UsageError
+from fleet.errors import PartlyDone, ProblemsFound, UsageError
 from provisioning import render
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def provision(
 
     The broker comes first, for a worker that starts needs its queues and its user. Hosts that would need a
     broker that is not as desired are not begun. What --prune deletes goes last, when no worker uses it any
-    more. Exit code 0: as desired. 4: changes are pending (--check). 3: stopped half-way. 5: the broker, or
-    every host, is away.
+    more. Exit code 0: as desired. 4: changes are pending (--check). 3: stopped half-way, or a queue that is
+    to go is still used. 5: the broker, or every host, is away.
     """
     if context.invoked_subcommand is not None:
         _refuse_options(context, context.invoked_subcommand)
@@ -127,7 +127,7 @@ class _Whole:
             return
         raise ProblemsFound(
             f"the broker is not as the fleet file wants it; {render.summary(self.broker.plan)};"
-            f" {len(self.hosts.changes)} of {len(self.hosts.planned)} hosts are not either",
+            f" {len(self.hosts.pending)} of {len(self.hosts.planned)} hosts are not either",
             hint="run `fleet provision` to change them",
         )
 
@@ -172,12 +172,20 @@ def _plan(inv: Invocation, *, prune: bool, as_json: bool) -> "BrokerPlan | None"
 def _prune(inv: Invocation, *, started: float, yes: bool, as_json: bool, allow_destructive: bool) -> None:
     """Delete what is not declared any more, now that no worker needs it."""
     from fleet.ops.provision import apply_plan
+    from provisioning.errors import QueueInUse
 
     planned = _plan(inv, prune=True, as_json=as_json)
     if planned is None or not planned.plan.changes:
         return
     if not yes:
         ask("delete these?", pending=render.summary(planned.plan))
-    report = apply_plan(planned, allow_destructive=allow_destructive)
+    try:
+        report = apply_plan(planned, allow_destructive=allow_destructive)
+    except QueueInUse as error:
+        # Broker and hosts have changed, and what has left the fleet file may still be at its tasks.
+        raise PartlyDone(
+            f"not deleted from the broker: {error.message}",
+            hint="run it again when the workers that leave have ended; `fleet provision hosts --check` tells",
+        ) from error
     tell(report, started=started)
     raise_unless_converged(report)

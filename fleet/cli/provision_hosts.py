@@ -44,8 +44,9 @@ def hosts(
 
     HOST is a name, a glob or a label such as @db; all hosts by default. The plan is always shown first. A
     worker that has to start anew starts beside the old instance, which ends when the new one is ready, in the
-    background and for as long as its tasks need. Exit code 0: as desired. 4: changes are pending (--check).
-    3: some hosts failed or could not be reached. 5: none could.
+    background and for as long as its tasks need. So does an instance of a worker that is not to run there any
+    more. What it leaves when it has ended is taken away by a later run. Exit code 0: as desired, but for
+    that. 4: changes are pending (--check). 3: some hosts failed or could not be reached. 5: none could.
     """
     looked = prepare(
         inv, host, wheels=wheels, diff=diff, ask_sudo_password=ask_sudo_password, as_json=as_json

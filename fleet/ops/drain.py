@@ -10,7 +10,8 @@ from fleet.hosts.performing import QUICK_SECONDS
 from fleet.hosts.restored import as_is
 from fleet.hosts.units import worker_of_unit
 from fleet.model import Fleet, Host
-from fleet.ops.host_plans import HostChange, look
+from fleet.ops.host_change import HostChange
+from fleet.ops.host_plans import look
 from fleet.ops.host_sources import Known
 from fleet.ops.hosts import SudoPassword, on_hosts
 from fleet.worker.stop import DRAINING, ENDING

@@ -16,7 +16,8 @@ from fleet.hosts.release import build_release
 from fleet.hosts.target import Target, target_of
 from fleet.hosts.units import worker_of_unit
 from fleet.model import Fleet, Host
-from fleet.ops.host_plans import HostChange, plan_host
+from fleet.ops.host_change import HostChange
+from fleet.ops.host_plans import plan_host
 from fleet.ops.hosts import Door, SudoPassword, on_hosts
 from provisioning.apply import Report
 from provisioning.errors import HostChangeFailed, HostUnfit, ProvisioningError
@@ -148,10 +149,15 @@ def apply_host(
         return _put_back(begun, change.back, door, by)
     if change.end is not None:
         ended = apply(plan(change.end, door.observe(change.end)), door, by=by)
-        begun = replace(ended, done=(*begun.done, *ended.done), notes=(*begun.notes, *ended.notes))
+        told = map(_told_of, change.leaving) if ended.converged else ()
+        begun = replace(ended, done=(*begun.done, *ended.done), notes=(*begun.notes, *ended.notes, *told))
     if change.releases_in_use is not None:
         _prune(runner, change.releases_in_use)
     return begun
+
+
+def _told_of(unit: str) -> str:
+    return f"{unit} takes nothing new, and ends when its tasks have; a later run clears away what it leaves"
 
 
 def _starts(change: HostChange) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fleet.hosts.material import gather
 from fleet.model import Fleet
-from fleet.ops.host_plans import HostChange
+from fleet.ops.host_change import HostChange
 from fleet.ops.provision_hosts import Releases, apply_host, plan_one
 from provisioning.apply import Report
 from provisioning.errors import ProvisioningError
@@ -18,7 +18,7 @@ class Relayed:
     """What had to change on a host, and what became of it."""
 
     change: HostChange | None = None
-    #: None where nothing was to be done, or nothing was to be changed
+    #: None where nothing had to be done, or nothing was to be changed
     report: Report | None = None
     error: ProvisioningError | None = None
 
@@ -36,13 +36,17 @@ def provision_relayed(
 ) -> Relayed:
     """Bring the host that ``runner`` is named after to what the fleet file says; with ``check`` only look.
 
+    What ended instances have left goes along with a change, and is none by itself: who asks would find a
+    changed host after each rollout, some time later.
     Raises SecretMissing or UsageError before the host is asked, when this machine lacks what it needs.
     """
     material = gather(fleet, runner.name, environ=environ)
     change = None
     try:
         change = plan_one(fleet, runner, material, releases=releases, contents=contents)
-        if check or change.is_empty:
+        if change.only_clears:
+            return Relayed(change=change.put_off())
+        if check:
             return Relayed(change=change)
         report = apply_host(change, runner, by=by, allow_destructive=allow_destructive)
         return Relayed(change=change, report=report)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from fleet.model import Fleet, Host
-from fleet.ops.host_plans import HostChange, Intent, plan_change
+from fleet.ops.host_change import HostChange
+from fleet.ops.host_plans import Intent, plan_change
 from fleet.ops.host_records import from_host
 from fleet.ops.hosts import SudoPassword, on_hosts
 from provisioning.hosts.many import Done

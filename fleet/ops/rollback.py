@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from fleet.errors import FleetError
 from fleet.hosts.history import History, Refusal, choose_releases
 from fleet.model import Fleet, Host
-from fleet.ops.host_plans import HostChange, Intent, plan_change
+from fleet.ops.host_change import HostChange
+from fleet.ops.host_plans import Intent, plan_change
 from fleet.ops.host_records import from_host, see_history
 from fleet.ops.hosts import SudoPassword, on_hosts
 from provisioning.errors import HostUnfit

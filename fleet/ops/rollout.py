@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.model import Fleet
-from fleet.ops.host_plans import HostChange
+from fleet.ops.host_change import HostChange
 from fleet.ops.hosts import SudoPassword
 from fleet.ops.provision_hosts import apply_hosts
 from fleet.ops.witness import Witness

@@ -9,7 +9,7 @@ from fleet.daemons.files import write_private
 from tests.ansible import BIN, Ansible, Played
 from tests.hosts.lab import Host, Lab
 from tests.hosts.logins import add_user
-from tests.hosts.site import BROKEN_PROBE, NEW, OLD, PROBE, Site, show
+from tests.hosts.site import BROKEN_PROBE, NEW, OLD, PROBE, Site, await_rest, show
 
 SITE, ROLLING = "fleet.fleet.site", "fleet.fleet.rolling"
 #: everything that is ours on a host, and every file of its release but what Python compiled there
@@ -148,3 +148,25 @@ def test_a_user_who_becomes_root_by_sudo_makes_what_root_makes(
     (entry,) = json.loads(site.run("audit", "alpha", "--json", "--last", "1").stdout)[0]["entries"]
     assert entry["login"] == "deploy"
     assert "no changes" in site.provision("alpha", "--check").stderr
+
+
+def test_what_an_old_instance_has_left_is_no_change_for_either_way_and_goes_with_the_next(
+    site: Site, ansible: Ansible, by_ansible: dict[str, list[str]]
+) -> None:
+    del by_ansible
+    site.change("concurrency = 2", "concurrency = 3")
+    site.provision("alpha", "--yes")
+    await_rest(site.alpha)
+    for way in (["--check", "--diff"], []):
+        after = play(ansible, site, SITE, "--limit", "alpha", "-v", *way)
+        assert (after.exit_code, after.changed) == (0, {"alpha": 0}), after.output
+        assert f"{OLD} has ended, and what it left goes with the next change" in after.output
+        assert f"delete unit {OLD}" not in after.output
+    assert show(site.alpha, OLD, "LoadState") == "loaded"
+    assert f"{OLD} has ended" in site.provision("alpha", "--check").stdout
+    site.alpha.console("sed", "-i", "s/concurrency = 3/concurrency = 7/", "/etc/fleet/fleet.toml")
+    site.provision("alpha", "--check", code=4)
+    played = play(ansible, site, SITE, "--limit", "alpha")
+    assert (played.exit_code, played.changed) == (0, {"alpha": 1}), played.output
+    assert show(site.alpha, OLD, "LoadState") == "not-found"
+    assert "alpha: as desired" in site.provision("alpha", "--check").stdout

@@ -198,6 +198,72 @@ def test_a_step_to_the_next_versions_and_back_loses_nothing_of_what_is_sent_mean
     settled.run("rollback", "--yes")
 
 
+SLOW_TASK = """
+
+@shared_task(name="slow.sleep")
+def sleep_long(seconds):
+    time.sleep(seconds)
+"""
+SLOW_TABLES = """\
+[queues.slow]
+tasks = ["slow.*"]
+per_host = true
+[workers.slow]
+queues = ["slow"]
+concurrency = 1
+stop_timeout = "30m"
+"""
+LEAVES = worker_unit("slow", "a")
+
+
+def test_a_worker_that_leaves_the_fleet_file_ends_its_task_in_the_background_and_is_cleared_away_later(
+    settled: Site,
+) -> None:
+    beta, prune = settled.beta, ("provision", "broker", "--yes", "--prune", "--allow-destructive")
+
+    def is_pruned() -> bool:
+        with settled.running(*prune) as command:
+            return "deleted" in command.communicate(timeout=60)[1] and command.returncode == 0
+
+    (settled.directory / "probe.py").write_text(PROBE + SLOW_TASK)
+    settled.change("[tasks]", f"{SLOW_TABLES}[tasks]")
+    settled.run("provision", "--yes")
+    await_rest(settled.alpha, beta)
+    with settled.client() as client:
+        sent = client.send("slow.sleep", {"seconds": 45}, host="beta")
+        await_that(
+            lambda: "1 running" in show(beta, LEAVES, "StatusText"), "it should run", timeout_seconds=20
+        )
+        settled.change(SLOW_TABLES, "")
+        done = settled.provision("--yes")
+        assert f"{LEAVES} ends when its tasks have: its worker is not to run here any more" in done.stdout
+        assert f"beta: {LEAVES} takes nothing new" in done.stderr
+        assert (show(beta, LEAVES), show(beta, LEAVES, "UnitFileState")) == ("deactivating", "disabled")
+        # Whoever comes again is told, and takes away only what is left of others.
+        assert f"{LEAVES} is still ending" in settled.provision("beta", "--check").stdout
+        await_rest(beta)
+        assert "deleted 2" in settled.provision("beta", "--yes").stderr
+        # What is in its hands is not taken from it by the broker, either.
+        refused = settled.run(*prune, code=1).stderr
+        assert "queue fleet.slow.beta" in refused
+        assert "holds 1 messages" in refused
+        assert (show(beta, LEAVES), show(beta, LEAVES, "LoadState")) == ("deactivating", "loaded")
+        (outcome,) = client.wait([sent.id], timeout_seconds=60).values()
+    assert (outcome.outcome, outcome.attempt) == ("succeeded", 1)
+    await_that(lambda: show(beta, LEAVES) == "inactive", "it should end", timeout_seconds=20)
+    # The host does all that it should, and that something is left there is said.
+    assert f"{LEAVES} has ended" in settled.provision("--check").stdout
+    (found,) = json.loads(settled.provision("beta", "--check", "--json").stdout)
+    assert (found["changed"], found["clears"]) == (False, [LEAVES])
+    assert f"- file /etc/systemd/system/{LEAVES}" in settled.provision("--yes").stdout
+    assert show(beta, LEAVES, "LoadState") == "not-found"
+    # What it shows of its queues is some seconds late.
+    await_that(is_pruned, "the broker should see that its queue is not used", timeout_seconds=60)
+    (settled.directory / "probe.py").write_text(PROBE)
+    settled.provision("--yes")
+    await_rest(settled.alpha, beta)
+
+
 def test_broker_and_hosts_are_provisioned_together_and_the_broker_first(settled: Site) -> None:
     settled.change('queues = ["probe", ', 'queues = ["probe", "more", ')
     settled.change("[workers.probe]", '[queues.more]\ntasks = ["more.*"]\n[workers.probe]')

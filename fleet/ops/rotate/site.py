@@ -9,7 +9,7 @@ from fleet.hosts.batches import BatchSize, batches
 from fleet.login import Login
 from fleet.model import Fleet, Host
 from fleet.ops.broker_users import kept_passwords, our_users, users_wanted
-from fleet.ops.host_plans import HostChange
+from fleet.ops.host_change import HostChange
 from fleet.ops.hosts import SudoPassword
 from fleet.ops.provision_hosts import Releases, plan_hosts
 from fleet.ops.rollout import is_good, roll_out

@@ -2,7 +2,7 @@
 
 from fleet.hosts.paths import CURRENT, release_directory
 from fleet.hosts.units import BEAT, unit_file
-from fleet.ops.host_plans import _back
+from fleet.ops.put_back import state_before
 from provisioning.hosts.objects import File, HostObject, Link, Unit
 from provisioning.hosts.observation import HostObservation
 from provisioning.hosts.planning import plan
@@ -22,7 +22,7 @@ def with_beat(release: str, *, active: bool = True) -> tuple[HostObject, ...]:
 def put_back(*, found: tuple[HostObject, ...]) -> dict[str, Change]:
     """Return what is changed, by its kind, on a host where ``found`` stands and release `old` was current."""
     known = {thing.identity: thing for thing in with_beat("old")}
-    back = _back(HostState(with_beat("new")), known)
+    back = state_before(HostState(with_beat("new")), known)
     assert back is not None
     seen = HostObservation(host="alpha", objects=found, blocked={}, fingerprint="", free_bytes={})
     return {type(change.resource).__name__: change for change in plan(back, seen).changes}
