@@ -158,6 +158,8 @@ class Work:
         self._examined, self._hindered, self._examples = 0, Counter(), []
         until = self._clock() + PASS_SECONDS
         for chunk in _chunks(shelf.letters(at_most=at_most), self._chunk_size()):
+            if self._is_interrupted():
+                return True
             self._examined += len(chunk)
             for batch in self._batches(self._meant(chunk)):
                 self._treat(shelf, batch)
