@@ -40,18 +40,29 @@ class Releases:
     cache: Path
     #: wheels that ride along
     wheels: tuple[Path, ...] = ()
-    #: told before a release is built, which can take a minute
+    #: told before a release is built, which can take a minute; not where it is there
     report: Callable[[str], None] = lambda _: None
     _built: dict[Target, Release] = field(default_factory=dict)
+    _told: set[Target] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def build(self, target: Target) -> Release:
         """Return the release for ``target``. Raises what ``build_release`` does."""
         with self._lock:
             if target not in self._built:
-                self.report(f"building the release for {target.name}")
-                self._built[target] = build_release(self.fleet, target, cache=self.cache, wheels=self.wheels)
+                self._built[target] = build_release(
+                    self.fleet,
+                    target,
+                    cache=self.cache,
+                    wheels=self.wheels,
+                    on_build=lambda: self._tell(target),
+                )
             return self._built[target]
+
+    def _tell(self, target: Target) -> None:
+        if target not in self._told:
+            self._told.add(target)
+            self.report(f"building the release for {target.name}")
 
 
 def release_cache(environ: Mapping[str, str]) -> Path:
