@@ -158,6 +158,8 @@ def test_a_full_disk_in_mid_upload_leaves_what_runs_and_is_told_by_its_reason(pr
     alpha.console("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", INCOMING)
     try:
         told = provisioned.provision("alpha", "--yes", code=1).stderr
+        # What did come takes no room from whoever has to make some.
+        assert alpha.console("ls", "-A", INCOMING) == ""
     finally:
         alpha.console("umount", INCOMING)
     assert "No space left on device" in told
