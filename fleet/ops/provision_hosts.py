@@ -12,6 +12,7 @@ from fleet.errors import FleetError
 from fleet.hosts.bundle import Material
 from fleet.hosts.install import Release, install, prune
 from fleet.hosts.material import gather_all
+from fleet.hosts.paths import RELEASES
 from fleet.hosts.release import build_release
 from fleet.hosts.target import Target, target_of
 from fleet.hosts.units import worker_of_unit
@@ -158,10 +159,9 @@ def apply_host(
     if not begun.converged:
         return _put_back(begun, change.back, door, by)
     if change.end is not None:
-        ended = apply(plan(change.end, door.observe(change.end)), door, by=by)
-        begun = replace(ended, done=(*begun.done, *ended.done), notes=(*begun.notes, *ended.notes))
-    if change.releases_in_use is not None:
-        _prune(runner, change.releases_in_use)
+        begun = _ended(begun, change.end, door, by)
+    if change.releases_in_use is not None and begun.converged:
+        begun = _cleared(begun, runner, change.releases_in_use)
     return begun
 
 
@@ -178,6 +178,15 @@ def _seen(begun: Report, change: HostChange, host: str, witness: "Witness") -> R
         return replace(begun, notes=(*begun.notes, *wait(host, change.consumes)))
     except ProvisioningError as error:
         return replace(begun, error=error)
+
+
+def _ended(begun: Report, end: HostState, door: HostDoor, by: Operator) -> Report:
+    """Tell old instances to end, and return what was done in both steps."""
+    try:
+        ended = apply(plan(end, door.observe(end)), door, by=by)
+    except ProvisioningError as error:
+        return replace(begun, left=None, error=error)
+    return replace(ended, done=(*begun.done, *ended.done), notes=(*begun.notes, *ended.notes))
 
 
 def _put_back(failed: Report, back: HostState | None, door: HostDoor, by: Operator) -> Report:
@@ -203,8 +212,12 @@ def _install(runner: Runner, release: Release) -> None:
         ) from error
 
 
-def _prune(runner: Runner, in_use: frozenset[str]) -> None:
+def _cleared(done: Report, runner: Runner, in_use: frozenset[str]) -> Report:
+    """Remove old releases; return ``done`` with why that failed, for the change itself is made."""
     try:
         prune(runner, in_use=in_use)
-    except FleetError as error:
-        raise HostChangeFailed(f"old releases could not be removed: {error.message}") from error
+    except (FleetError, ProvisioningError) as error:
+        told = f"old releases could not be removed: {error.message}"
+        hint = error.hint or f"see what keeps them there, in {RELEASES}"
+        return replace(done, uncleared=HostChangeFailed(told, hint=hint))
+    return done

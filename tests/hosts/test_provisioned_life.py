@@ -180,6 +180,30 @@ def test_an_instance_that_is_ready_and_unseen_by_the_broker_is_put_back(settled:
     assert "no changes" in settled.provision("alpha", "--yes").stderr
 
 
+def test_old_releases_that_cannot_be_removed_are_told_after_the_change_that_is_made(settled: Site) -> None:
+    alpha, releases = settled.alpha, "/opt/fleet/releases"
+    old = [f"{releases}/0-old{number}" for number in range(4)]
+    # Of the same age they are listed by name, and the first ones stay.
+    busy = f"{old[-1]}/busy"
+    alpha.console("mkdir", "-p", *old, busy)
+    alpha.console("touch", "-d", "2020-01-01", *(f"{path}/.complete" for path in old))
+    alpha.console("mount", "-t", "tmpfs", "tmpfs", busy)
+    try:
+        settled.change("concurrency = 2", "concurrency = 5")
+        told = settled.provision("alpha", "--yes", code=3).stderr
+        assert "concurrency = 5" in alpha.console("cat", FLEET_FILE)
+    finally:
+        alpha.console("umount", busy)
+        alpha.console("rm", "-rf", *old)
+    made, why = told.find("host `alpha` is as desired"), told.find("old releases could not be removed")
+    assert 0 < made < why
+    assert "busy" in told[why:]
+    await_rest(alpha)
+    settled.change("concurrency = 5", "concurrency = 2")
+    settled.provision("alpha", "--yes")
+    await_rest(alpha)
+
+
 def test_a_step_to_the_next_versions_and_back_loses_nothing_of_what_is_sent_meanwhile(
     settled: Site, tmp_path: Path
 ) -> None:
