@@ -19,6 +19,7 @@ from fleet.hosts.units import worker_of_unit
 from fleet.model import Fleet, Host
 from fleet.ops.host_plans import HostChange, plan_host
 from fleet.ops.hosts import Door, SudoPassword, on_hosts
+from fleet.ops.put_back import AT_REST, is_drained_now, put_back
 from provisioning.apply import Report
 from provisioning.errors import HostChangeFailed, HostUnfit, ProvisioningError
 from provisioning.hosts.apply import apply
@@ -157,7 +158,7 @@ def apply_host(
     if begun.converged and witness is not None and (change.ends or _starts(change)):
         begun = _seen(begun, change, runner.name, witness)
     if not begun.converged:
-        return _put_back(begun, change.back, door, by)
+        return put_back(begun, change, door, by)
     if change.end is not None:
         begun = _ended(begun, change.end, door, by)
     if change.releases_in_use is not None and begun.converged:
@@ -181,24 +182,18 @@ def _seen(begun: Report, change: HostChange, host: str, witness: "Witness") -> R
 
 
 def _ended(begun: Report, end: HostState, door: HostDoor, by: Operator) -> Report:
-    """Tell old instances to end, and return what was done in both steps."""
+    """Tell old instances to end, and return what was done in both steps.
+
+    Not where somebody has drained the host meanwhile: all are told to end then, and what shall run is not.
+    """
     try:
-        ended = apply(plan(end, door.observe(end)), door, by=by)
+        seen = door.observe(end)
+        if is_drained_now(end, seen):
+            return replace(begun, notes=(*begun.notes, AT_REST))
+        ended = apply(plan(end, seen), door, by=by)
     except ProvisioningError as error:
         return replace(begun, left=None, error=error)
     return replace(ended, done=(*begun.done, *ended.done), notes=(*begun.notes, *ended.notes))
-
-
-def _put_back(failed: Report, back: HostState | None, door: HostDoor, by: Operator) -> Report:
-    """Take away what did not get ready, where something else ran before."""
-    if back is None:
-        return failed
-    try:
-        report = apply(plan(back, door.observe(back)), door, by=replace(by, reason="put back"))
-    except ProvisioningError as error:
-        return replace(failed, notes=(*failed.notes, f"it could not be put back: {error.message}"))
-    told = "the old instances go on" if report.converged else "it could not be put back in full"
-    return replace(failed, notes=(*failed.notes, told))
 
 
 def _install(runner: Runner, release: Release) -> None:
