@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from fleet.errors import BrokerRefused, FleetError, OutcomeUnknown, PartlyDone, PublishUncertain, UsageError
+from fleet.errors import OutcomeUnknown, UsageError
 from fleet.fleetfile import read
 from fleet.journal import JournalReader, Outcome
 from fleet.login import login_of, observer_login
@@ -29,6 +29,7 @@ from fleet.publish.compose import Destinations, backup_messages, mail_message
 from fleet.publish.many import Deliveries, TaskCall, send_many
 from fleet.publish.message import NOTHING
 from fleet.publish.remembered import Remembered
+from fleet.publish.shortfall import shortfall
 from fleet.publish.turn import Turn
 
 
@@ -225,30 +226,18 @@ class Client:
             if self._sender is not None:
                 fates = self._sender.deliver(messages)
             else:
-                fates = tuple(refusal or Place.BROKER for refusal in self._publish(messages))
+                fates = tuple(error or Place.BROKER for error in self._open().deliver(messages))
             sent = tuple(
                 _sent_task(message, fate)
                 for message, fate in zip(messages, fates, strict=True)
                 if isinstance(fate, Place)
             )
             self._sent.note((task.id for task in sent), now=now)
-        _require_all_taken(sent, [fate for fate in fates if not isinstance(fate, Place)])
+        told = [None if isinstance(fate, Place) else fate for fate in fates]
+        error = shortfall([message.task_id for message in messages], told)
+        if error is not None:
+            raise error
         return sent
-
-    def _publish(self, messages: Sequence[TaskMessage]) -> tuple[BrokerRefused | None, ...]:
-        ids = ", ".join(message.task_id for message in messages)
-        try:
-            return self._open().deliver(messages)
-        except PublishUncertain as error:
-            raise PublishUncertain(
-                f"{error.message}; it is not known whether these tasks are queued: {ids}", hint=error.hint
-            ) from error
-        except BrokerRefused as error:
-            if len(messages) == 1:
-                raise
-            raise BrokerRefused(
-                f"{error.message}; some of these tasks may be queued: {ids}", hint=error.hint
-            ) from error
 
     def _open(self) -> Publisher:
         if self._publisher is None:
@@ -283,18 +272,4 @@ def _sent_task(message: TaskMessage, place: Place) -> SentTask:
         queue=message.queue.name,
         host=message.queue.host,
         in_outbox=place is Place.OUTBOX,
-    )
-
-
-def _require_all_taken(sent: Sequence[SentTask], refusals: Sequence[FleetError]) -> None:
-    """Raise the broker's refusal, or PartlyDone when it took some tasks and others not."""
-    if not refusals:
-        return
-    first = refusals[0]
-    if not sent:
-        raise first
-    raise PartlyDone(
-        f"{len(refusals)} of {len(refusals) + len(sent)} tasks were not queued: {first.message}; "
-        f"queued: {', '.join(task.id for task in sent)}",
-        hint=first.hint,
     )

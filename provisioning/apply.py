@@ -72,6 +72,8 @@ class Report:
     #: what a new plan would still change; None when it could not be observed any more
     left: tuple[Change, ...] | None
     error: errors.ProvisioningError | None = None
+    #: what could not be cleared away afterwards; the state is as desired all the same
+    uncleared: errors.ProvisioningError | None = None
     #: what an operator should know of what was done
     notes: tuple[str, ...] = ()
     #: open connections that keep rights which were taken away

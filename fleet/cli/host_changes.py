@@ -117,6 +117,10 @@ class Prepared:
                 f"not as desired: {', '.join(failed)}",
                 hint=f"see the reason above; `{self.words.command}` goes on from where it stopped",
             )
+        if uncleared := [name for name, each in reports.items() if each.value and each.value.uncleared]:
+            raise PartlyDone(
+                f"as desired, but not cleared up: {', '.join(uncleared)}", hint="see the reason above"
+            )
         if reports:
             return
         if self.pending:
@@ -240,6 +244,8 @@ def teller(started: float) -> "Callable[[Done[Report]], None]":
         for note in done.value.notes:
             say(f"{done.name}: {note}")
         say(render.outcome(done.name, done.value, seconds=time.monotonic() - started))
+        if done.value.uncleared is not None:
+            _say_error(done.name, done.value.uncleared)
 
     return tell
 

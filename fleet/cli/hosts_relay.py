@@ -10,7 +10,7 @@ import click
 
 from fleet.cli.context import Invocation, pass_invocation, say
 from fleet.cli.provision_apply import destructive_option
-from fleet.errors import FleetError, UsageError
+from fleet.errors import FleetError, PartlyDone, UsageError
 
 if TYPE_CHECKING:
     from fleet.ops.relayed_host import Relayed
@@ -90,3 +90,5 @@ def _finish(host: str, done: "Relayed", *, started: float, with_diff: bool) -> N
         teller(started)(report)
     if done.report is not None and not done.report.converged:
         raise FleetError(f"not as desired: {host}")
+    if done.report is not None and done.report.uncleared is not None:
+        raise PartlyDone(f"as desired, but not cleared up: {host}", hint="see the reason above")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from fleet.doctor import (
+    beat,
     certificates,
     clock,
     consumer_timeout,
@@ -42,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     consumer_timeout.CONSUMER_TIMEOUT,
     deprecated.DEPRECATED,
     rights.RIGHTS,
+    beat.BEAT,
     guest.GUEST,
     guest.PASSWORDS,
 )

@@ -6,7 +6,7 @@ after the wheels that it is made of and its target, for its scripts begin with t
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -27,22 +27,30 @@ _DIGEST_LENGTH = 12
 
 
 def find_or_build(
-    declared: Fleet, target: Target, *, cache: Path, wheels: Sequence[Path], extras: Iterable[str]
+    declared: Fleet,
+    target: Target,
+    *,
+    cache: Path,
+    wheels: Sequence[Path],
+    extras: Iterable[str],
+    on_build: Callable[[], None] = lambda: None,
 ) -> Release:
     """Return the release of the fleet ``declared`` for ``target``, from ``cache`` where it is there.
 
-    The caller is alone in ``cache``. Raises UsageError when a task module is not found, FleetError when pip
-    cannot fetch what is locked, or cannot install it for ``target``.
+    The caller is alone in ``cache``. Calls ``on_build`` before packages are fetched and before it is built.
+    Raises UsageError when a task module is not found, FleetError when pip cannot fetch what is locked, or
+    cannot install it for ``target``.
     """
     contents = {
         **task_wheel(declared, wheels),
         **own_wheel(),
-        **locked_wheels(target, cache, extras=extras),
+        **locked_wheels(target, cache, extras=extras, on_fetch=on_build),
         **{path.name: path.read_bytes() for path in wheels},
     }
     name = release_name(contents, target)
     if known := find(name, target, cache=cache):
         return known
+    on_build()
     parts = make_parts(contents, target, cache=cache)
     archive = assemble(parts.values(), python=f"{release_directory(name)}/bin/python")
     return put(name, target, archive, cache=cache, is_compiled=is_compiled_here(target), parts=parts)

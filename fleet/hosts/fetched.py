@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import re
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,16 +31,19 @@ def requirements_of(target: Target, *, extras: Iterable[str] = (), without: Coll
     return locked_part(_LOCK.read_text(encoding="utf-8"), needed, environment)
 
 
-def locked_wheels(target: Target, cache: Path, *, extras: Iterable[str]) -> dict[str, bytes]:
+def locked_wheels(
+    target: Target, cache: Path, *, extras: Iterable[str], on_fetch: Callable[[], None] = lambda: None
+) -> dict[str, bytes]:
     """Return the wheels that fleet needs on a host, from ``cache`` or the index: file name → content.
 
-    The caller is alone in ``cache``. Raises FleetError where pip cannot fetch them, or one is not what is
-    locked.
+    The caller is alone in ``cache``; ``on_fetch`` is called before the index is asked. Raises FleetError
+    where pip cannot fetch them, or one is not what is locked.
     """
     requirements = requirements_of(target, extras=extras, without=NOT_ON_HOSTS)
     key = hashlib.sha256(f"{target}\n{requirements}".encode()).hexdigest()[:_DIGEST_LENGTH]
     place = cache / "wheels" / f"{target.name}-{key}"
     if not place.is_dir():
+        on_fetch()
         _download(requirements, target, place)
     found = {path.name: path.read_bytes() for path in sorted(place.glob("*.whl"))}
     verify(found, pins(requirements), place)

@@ -80,6 +80,8 @@ def _receive_steps(release: Release, archive: str) -> tuple[Step, Step]:
             argv=("dd", f"of={archive}", "bs=1M", "iflag=fullblock", "conv=notrunc", "status=none"),
             takes_archive=True,
             timeout_seconds=UPLOAD_SECONDS,
+            # A full disk is not to stay so for what did not fit; unless somebody is at it, who may read it.
+            undo=Step(argv=("flock", "--nonblock", RELEASES, "rm", "-f", "--", archive)),
         ),
         Step(
             argv=("sha256sum", "--check", "--strict", "--quiet", "-"),

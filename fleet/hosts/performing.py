@@ -56,7 +56,9 @@ for step in asked["steps"]:
         end_if_there()
     code, said = run(step)
     if code:
-        if held and asked["undo"]: run(asked["undo"])
+        # Who is not alone yet takes back only what it has written itself.
+        undo = asked["undo"] if held else step["undo"]
+        if undo: run(undo)
         tell(end="failed", argv=step["argv"], code=code, said=said)
 tell(end="done")
 """
@@ -74,6 +76,8 @@ class Step:
     timeout_seconds: float = QUICK_SECONDS
     #: a directory that nobody else works in from here on; who comes later waits
     alone_in: str | None = None
+    #: what is run where it fails and nobody is kept away yet
+    undo: "Step | None" = None
 
 
 def perform(
@@ -86,7 +90,7 @@ def perform(
 ) -> bool:
     """Run ``steps`` one after the other, and return whether they ran: not where the file ``unless`` is there.
 
-    Where one fails of those that are alone in a directory, ``undo`` is run.
+    Where one fails of those that are alone in a directory, ``undo`` is run; where another fails, its own.
     Raises FleetError with the host's own words at the first that fails, and what ``runner`` raises.
     """
     wanted = tuple(steps)
@@ -95,7 +99,7 @@ def perform(
     asked = {
         "unless": unless,
         "steps": [_asked(step) for step in wanted],
-        "undo": None if undo is None else _asked(undo),
+        "undo": _asked(undo),
     }
     seconds = sum(step.timeout_seconds for step in wanted) + QUICK_SECONDS
     ran = runner.run(_ARGV, stdin=_sent(asked, archive), as_root=True, timeout_seconds=seconds)
@@ -116,13 +120,16 @@ def _failed(runner: Runner, command: str, code: int, said: str) -> FleetError:
     return FleetError(f"{runner.name}: `{command[:120]}` ended with {code}: {words}")
 
 
-def _asked(step: Step) -> dict[str, object]:
+def _asked(step: Step | None) -> dict[str, object] | None:
+    if step is None:
+        return None
     return {
         "argv": step.argv,
         "stdin": step.stdin.decode(),
         "takes_archive": step.takes_archive,
         "timeout_seconds": step.timeout_seconds,
         "alone_in": step.alone_in,
+        "undo": _asked(step.undo),
     }
 
 

@@ -3,7 +3,7 @@
 One that was built before is found without looking into its files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fleet.hosts.archives import drop_old
@@ -14,10 +14,18 @@ from fleet.hosts.target import Target
 from fleet.model import Fleet, Kind
 
 
-def build_release(declared: Fleet, target: Target, *, cache: Path, wheels: Sequence[Path] = ()) -> Release:
+def build_release(
+    declared: Fleet,
+    target: Target,
+    *,
+    cache: Path,
+    wheels: Sequence[Path] = (),
+    on_build: Callable[[], None] = lambda: None,
+) -> Release:
     """Build the release of the fleet ``declared`` for ``target``, or find it in ``cache``.
 
-    ``wheels`` ride along, such as what the operator's task modules need.
+    ``wheels`` ride along, such as what the operator's task modules need. ``on_build`` is called before
+    anything is fetched or made.
     Raises UsageError when a task module is not found, FleetError when pip cannot fetch what is locked, or
     cannot install it for ``target``.
     """
@@ -30,7 +38,7 @@ def build_release(declared: Fleet, target: Target, *, cache: Path, wheels: Seque
     from fleet.hosts.parts import drop_parts
 
     with alone(cache):
-        built = find_or_build(declared, target, cache=cache, wheels=wheels, extras=extras)
+        built = find_or_build(declared, target, cache=cache, wheels=wheels, extras=extras, on_build=on_build)
         # What was fetched or written meanwhile counts, so nothing is noted where that happened.
         if stamp(declared, target, cache=cache, wheels=wheels, extras=extras) == before:
             remember(before, built, cache=cache)

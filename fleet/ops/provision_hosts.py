@@ -12,6 +12,7 @@ from fleet.errors import FleetError
 from fleet.hosts.bundle import Material
 from fleet.hosts.install import Release, install, prune
 from fleet.hosts.material import gather_all
+from fleet.hosts.paths import RELEASES
 from fleet.hosts.release import build_release
 from fleet.hosts.target import Target, target_of
 from fleet.hosts.units import worker_of_unit
@@ -19,6 +20,7 @@ from fleet.model import Fleet, Host
 from fleet.ops.host_change import HostChange
 from fleet.ops.host_plans import plan_host
 from fleet.ops.hosts import Door, SudoPassword, on_hosts
+from fleet.ops.put_back import AT_REST, is_drained_now, put_back
 from provisioning.apply import Report
 from provisioning.errors import HostChangeFailed, HostUnfit, ProvisioningError
 from provisioning.hosts.apply import apply
@@ -41,18 +43,29 @@ class Releases:
     cache: Path
     #: wheels that ride along
     wheels: tuple[Path, ...] = ()
-    #: told before a release is built, which can take a minute
+    #: told before a release is built, which can take a minute; not where it is there
     report: Callable[[str], None] = lambda _: None
     _built: dict[Target, Release] = field(default_factory=dict)
+    _told: set[Target] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def build(self, target: Target) -> Release:
         """Return the release for ``target``. Raises what ``build_release`` does."""
         with self._lock:
             if target not in self._built:
-                self.report(f"building the release for {target.name}")
-                self._built[target] = build_release(self.fleet, target, cache=self.cache, wheels=self.wheels)
+                self._built[target] = build_release(
+                    self.fleet,
+                    target,
+                    cache=self.cache,
+                    wheels=self.wheels,
+                    on_build=lambda: self._tell(target),
+                )
             return self._built[target]
+
+    def _tell(self, target: Target) -> None:
+        if target not in self._told:
+            self._told.add(target)
+            self.report(f"building the release for {target.name}")
 
 
 def release_cache(environ: Mapping[str, str]) -> Path:
@@ -146,13 +159,11 @@ def apply_host(
     if begun.converged and witness is not None and (change.ends or _starts(change)):
         begun = _seen(begun, change, runner.name, witness)
     if not begun.converged:
-        return _put_back(begun, change.back, door, by)
+        return put_back(begun, change, door, by)
     if change.end is not None:
-        ended = apply(plan(change.end, door.observe(change.end)), door, by=by)
-        told = map(_told_of, change.leaving) if ended.converged else ()
-        begun = replace(ended, done=(*begun.done, *ended.done), notes=(*begun.notes, *ended.notes, *told))
-    if change.releases_in_use is not None:
-        _prune(runner, change.releases_in_use)
+        begun = _ended(begun, change, change.end, door, by)
+    if change.releases_in_use is not None and begun.converged:
+        begun = _cleared(begun, runner, change.releases_in_use)
     return begun
 
 
@@ -175,16 +186,20 @@ def _seen(begun: Report, change: HostChange, host: str, witness: "Witness") -> R
         return replace(begun, error=error)
 
 
-def _put_back(failed: Report, back: HostState | None, door: HostDoor, by: Operator) -> Report:
-    """Take away what did not get ready, where something else ran before."""
-    if back is None:
-        return failed
+def _ended(begun: Report, change: HostChange, end: HostState, door: HostDoor, by: Operator) -> Report:
+    """Tell old instances to end, and return what was done in both steps.
+
+    Not where somebody has drained the host meanwhile: all are told to end then, and what shall run is not.
+    """
     try:
-        report = apply(plan(back, door.observe(back)), door, by=replace(by, reason="put back"))
+        seen = door.observe(end)
+        if is_drained_now(end, seen):
+            return replace(begun, notes=(*begun.notes, AT_REST))
+        ended = apply(plan(end, seen), door, by=by)
     except ProvisioningError as error:
-        return replace(failed, notes=(*failed.notes, f"it could not be put back: {error.message}"))
-    told = "the old instances go on" if report.converged else "it could not be put back in full"
-    return replace(failed, notes=(*failed.notes, told))
+        return replace(begun, left=None, error=error)
+    told = map(_told_of, change.leaving) if ended.converged else ()
+    return replace(ended, done=(*begun.done, *ended.done), notes=(*begun.notes, *ended.notes, *told))
 
 
 def _install(runner: Runner, release: Release) -> None:
@@ -198,8 +213,12 @@ def _install(runner: Runner, release: Release) -> None:
         ) from error
 
 
-def _prune(runner: Runner, in_use: frozenset[str]) -> None:
+def _cleared(done: Report, runner: Runner, in_use: frozenset[str]) -> Report:
+    """Remove old releases; return ``done`` with why that failed, for the change itself is made."""
     try:
         prune(runner, in_use=in_use)
-    except FleetError as error:
-        raise HostChangeFailed(f"old releases could not be removed: {error.message}") from error
+    except (FleetError, ProvisioningError) as error:
+        told = f"old releases could not be removed: {error.message}"
+        hint = error.hint or f"see what keeps them there, in {RELEASES}"
+        return replace(done, uncleared=HostChangeFailed(told, hint=hint))
+    return done

@@ -123,7 +123,7 @@ class OutboxSender:
         try:
             self._outbox.keep(messages, now=self._clock())
         except (OutboxFull, OutboxUnusable) as error:
-            return tuple(_not_kept(message, error, why) for message in messages)
+            return (_not_kept(error, why),) * len(messages)
         return (Place.OUTBOX,) * len(messages)
 
 
@@ -132,12 +132,8 @@ def _of_another(error: BrokerUnreachable | None) -> BrokerUnreachable | None:
     return None if error is None else BrokerUnreachable(error.message, hint=error.hint)
 
 
-def _not_kept(
-    message: TaskMessage, error: OutboxFull | OutboxUnusable, why: BrokerUnreachable | None
-) -> FleetError:
+def _not_kept(error: OutboxFull | OutboxUnusable, why: BrokerUnreachable | None) -> FleetError:
     if why is None:
         return error
-    if isinstance(why, PublishUncertain):
-        doubt = f"it is not known whether task {message.task_id} is queued"
-        return PublishUncertain(f"{why.message}; {doubt}; {error.message}", hint=error.hint)
-    return type(error)(f"{why.message}; {error.message}", hint=error.hint)
+    kind = PublishUncertain if isinstance(why, PublishUncertain) else type(error)
+    return kind(f"{why.message}; {error.message}", hint=error.hint)

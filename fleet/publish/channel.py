@@ -10,7 +10,8 @@ from typing import Self
 from amqp.exceptions import AMQPError
 
 from fleet.connection import Target
-from fleet.publish.fate import Fate, FateKind
+from fleet.errors import FleetError
+from fleet.publish.fate import Fate, FateKind, unsent
 from fleet.publish.link import IDLE_SECONDS, Link
 from fleet.publish.message import WireMessage
 from fleet.publish.stream import Stream, not_opened
@@ -19,21 +20,30 @@ __all__ = ["IDLE_SECONDS", "ConfirmedChannel", "Refusal", "RefusalKind"]
 
 
 class RefusalKind(StrEnum):
-    """Why the broker did not take a message."""
+    """Why a message is not known to be with the broker."""
 
     #: no queue is bound for it
     UNROUTABLE = "unroutable"
     #: a queue would not have it: it is full, or too few of its nodes are up
     REJECTED = "rejected"
+    #: it was written, and no answer came: it may be in its queue, or not
+    UNKNOWN = "unknown"
+    #: it was not written, for what had happened before
+    UNSENT = "unsent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """The broker's answer to a message that it did not take."""
+    """What is known of a message that the broker has not confirmed."""
 
     kind: RefusalKind
-    #: in the broker's own words, or what a negative confirm means
+    #: in the broker's own words, what a negative confirm means, or what happened to the connection
     reason: str
+
+    @property
+    def is_answer(self) -> bool:
+        """Tell whether the broker itself would not have the message."""
+        return self.kind in (RefusalKind.UNROUTABLE, RefusalKind.REJECTED)
 
 
 class ConfirmedChannel:
@@ -56,12 +66,21 @@ class ConfirmedChannel:
     def deliver(
         self, messages: Sequence[WireMessage], *, timeout_seconds: float
     ) -> tuple[Refusal | None, ...]:
-        """Publish ``messages`` once and return, for each, None or why the broker did not take it.
+        """Publish ``messages`` once and return, for each, None or why it is not known to be there.
 
-        Raises BrokerUnreachable (nothing was sent), BrokerRefused (login, vhost, exchange or permission), or
-        PublishUncertain when a confirm did not come, for a lost connection or within ``timeout_seconds``.
+        Once more where the broker closes the channel over one of several, to find out over which. Raises
+        when nothing is known of any of several, or of a single one what ended it: BrokerUnreachable (nothing
+        was sent), BrokerRefused (login, vhost, exchange or permission), or PublishUncertain when a confirm
+        did not come, for a lost connection or within ``timeout_seconds``.
         """
-        fates = self.fates(messages, timeout_seconds=timeout_seconds, reconnects=False)
+        fates: list[Fate] = []
+        try:
+            for fate in self.fates(messages, timeout_seconds=timeout_seconds, reconnects=False):
+                fates.append(fate)  # what came before an error counts, too
+        except FleetError as error:
+            if len(messages) == 1 or not any(fate.is_answered for fate in fates):
+                raise
+            fates += unsent(len(messages) - len(fates), error)
         return tuple(refusal_of(fate) for fate in fates)
 
     def fates(
@@ -110,9 +129,21 @@ class ConfirmedChannel:
 
 
 def refusal_of(fate: Fate) -> Refusal | None:
-    """Return why the broker did not take a message; None when it has it."""
+    """Return why a message is not known to be with the broker; None when it has it."""
     if fate.accepted:
         return None
-    is_unroutable = fate.kind is FateKind.UNROUTABLE
-    kind = RefusalKind.UNROUTABLE if is_unroutable else RefusalKind.REJECTED
-    return Refusal(kind=kind, reason=fate.reason)
+    return Refusal(kind=_REFUSALS[fate.kind], reason=fate.reason)
+
+
+def decisive(told: Sequence[Refusal | None]) -> Refusal | None:
+    """Return the first refusal that is the broker's own, else the first; None where there is none."""
+    refusals = [refusal for refusal in told if refusal is not None]
+    return next((refusal for refusal in refusals if refusal.is_answer), refusals[0] if refusals else None)
+
+
+_REFUSALS = {
+    FateKind.UNROUTABLE: RefusalKind.UNROUTABLE,
+    FateKind.REFUSED: RefusalKind.REJECTED,
+    FateKind.UNKNOWN: RefusalKind.UNKNOWN,
+    FateKind.UNSENT: RefusalKind.UNSENT,
+}

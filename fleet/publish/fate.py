@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fleet.errors import FleetError
+
 
 class FateKind(StrEnum):
     """How the sending of one message ended."""
@@ -28,6 +30,8 @@ class Fate:
     reason: str = ""
     #: how often it was written; more than once, under the same id, when a connection was lost in between
     writes: int = 1
+    #: the broker closed the channel over it: for its size, a missing exchange or right, not for its queue
+    closed_channel: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -35,6 +39,16 @@ class Fate:
         return self.kind is FateKind.ACCEPTED
 
     @property
+    def is_answered(self) -> bool:
+        """Tell whether the broker has said whether it takes the message."""
+        return self.kind not in (FateKind.UNKNOWN, FateKind.UNSENT)
+
+    @property
     def may_be_queued_twice(self) -> bool:
         """Tell whether a lost connection may have left the message in its queue more than once."""
         return self.writes > 1
+
+
+def unsent(count: int, error: FleetError) -> list[Fate]:
+    """Return the fate of ``count`` messages that ``error`` came before."""
+    return [Fate(kind=FateKind.UNSENT, reason=error.message, writes=0)] * count

@@ -15,12 +15,13 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from fleet.connection import DEFAULT_TIMEOUTS, Target, Timeouts
-from fleet.errors import BrokerRefused, BrokerUnreachable, PublishUncertain, UsageError
+from fleet.errors import BrokerRefused, BrokerUnreachable, FleetError, PublishUncertain, UsageError
 from fleet.login import Login
 from fleet.model import Fleet, Kind
 from fleet.publish.channel import ConfirmedChannel
-from fleet.publish.fate import Fate, FateKind
+from fleet.publish.fate import Fate, FateKind, unsent
 from fleet.publish.message import TaskMessage, WireMessage, for_rabbitmq, for_redis
+from fleet.publish.stream import AGAIN
 from fleet.secrets import Secret
 
 #: for one send: to reach a broker, and as long for its answer, reconnecting included
@@ -86,28 +87,27 @@ class Publisher:
         Raises BrokerUnreachable (it is not there), BrokerRefused (the broker would not have it) or
         PublishUncertain (it may be there; sending it again with the same id is safe where the task is).
         """
-        (refused,) = self.deliver((message,))
-        if refused is not None:
-            raise refused
+        (error,) = self.deliver((message,))
+        if error is not None:
+            raise error
 
-    def deliver(self, messages: Sequence[TaskMessage]) -> tuple[BrokerRefused | None, ...]:
-        """Send ``messages`` in order; return for each None (the broker has it) or why it would not have it.
+    def deliver(self, messages: Sequence[TaskMessage]) -> tuple[FleetError | None, ...]:
+        """Send ``messages`` in order; return for each None (the broker has it), or what ``send`` would raise.
 
-        Raises as ``send`` does when it cannot be told for each of them; BrokerUnreachable itself means that
-        none of them is there.
+        Raises BrokerUnreachable or BrokerRefused (login or vhost) when none of them was sent.
         """
         wires = [self._encode(message) for message in messages]
         fates: list[Fate] = []
+        ended: FleetError | None = None
         try:
             for fate in self._door.fates(wires, timeout_seconds=self._timeout_seconds):
                 fates.append(fate)  # what came before an error counts, too
-        except PublishUncertain:
-            raise
-        except BrokerUnreachable as error:
-            if any(fate.accepted for fate in fates):
-                raise PublishUncertain(error.message, hint=error.hint) from error
-            raise
-        return tuple(self.refusal(*pair) for pair in zip(messages, fates, strict=True))
+        except FleetError as error:
+            if all(fate.kind is FateKind.UNSENT for fate in fates):
+                raise
+            ended = error
+            fates += unsent(len(messages) - len(fates), error)
+        return tuple(self._told(message, fate, ended) for message, fate in zip(messages, fates, strict=True))
 
     def stream(self, messages: Iterable[TaskMessage]) -> Generator[tuple[TaskMessage, Fate], None, None]:
         """Send ``messages``, however many, and yield the fate of each, in their order.
@@ -145,6 +145,16 @@ class Publisher:
         encode = for_redis if self._is_redis else for_rabbitmq
         return encode(message, now=self._clock(), origin=self._origin)
 
+    def _told(self, message: TaskMessage, fate: Fate, ended: FleetError | None) -> FleetError | None:
+        """Return what became of one of several messages, which ``ended`` came between."""
+        if ended is None or (fate.is_answered and not fate.closed_channel):
+            return self.refusal(message, fate)
+        if fate.kind is FateKind.UNKNOWN:
+            return ended if isinstance(ended, PublishUncertain) else _unanswered(ended)
+        if fate.kind is FateKind.UNSENT:
+            return _not_sent(ended)
+        return ended
+
     def refusal(self, message: TaskMessage, fate: Fate) -> BrokerRefused | None:
         """Return the error for a message that the broker did not take; None when it has it."""
         if fate.accepted:
@@ -162,6 +172,16 @@ class Publisher:
             hint=f"see `rabbitmqctl list_queues -p {self._target.broker.vhost} name messages state`, "
             f"and `max_length` of queue `{message.queue.queue}` in the fleet file",
         )
+
+
+def _unanswered(ended: FleetError) -> PublishUncertain:
+    return PublishUncertain(f"no confirm came before the channel was closed: {ended.message}", hint=AGAIN)
+
+
+def _not_sent(ended: FleetError) -> FleetError:
+    if isinstance(ended, BrokerUnreachable):
+        return BrokerUnreachable(ended.message, hint=ended.hint)
+    return BrokerRefused(f"it was not sent, for what came before it: {ended.message}", hint=ended.hint)
 
 
 def _open_door(target: Target) -> Door:

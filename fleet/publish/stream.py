@@ -215,15 +215,18 @@ class Stream:
             pass  # that the connection is lost is known already
 
     def _isolate(self, error: ChannelError) -> None:
-        """Find out which message made the broker close the channel: write those without an answer singly."""
-        if self._window.pending > 1 and self._reconnects:
+        """Find out which message made the broker close the channel: write those without an answer singly.
+
+        Nothing was lost, so that a sender who does not connect again after a loss does it here.
+        """
+        if self._window.pending > 1:
             self._one_by_one = True
             self._link.drop()
             return
         if self._window.pending == 1:
             self._window.refuse_pending(error.reply_text)
         elif self._reconnects:
-            self._window.refuse_next(error.reply_text)
+            self._window.refuse_next(error.reply_text, closed_channel=True)
         self._end(publish_refused(self._link.target, error))
 
     def _why_too_late(self) -> BrokerUnreachable:

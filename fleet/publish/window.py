@@ -6,7 +6,7 @@ Delivery tags belong to one connection; messages that outlive it are written aga
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fleet.publish.fate import Fate, FateKind
@@ -91,11 +91,13 @@ class Window:
         self._by_id[flight.message.message_id] = flight
         self._next_tag += 1
 
-    def refuse_next(self, reason: str, *, kind: FateKind = FateKind.REFUSED) -> None:
+    def refuse_next(
+        self, reason: str, *, kind: FateKind = FateKind.REFUSED, closed_channel: bool = False
+    ) -> None:
         """Settle the next message without writing it, if there is one."""
         if self._waiting:
             flight = self._waiting.popleft()
-            flight.fate = Fate(kind=kind, reason=reason, writes=flight.writes)
+            flight.fate = Fate(kind=kind, reason=reason, writes=flight.writes, closed_channel=closed_channel)
 
     def confirm(self, tag: int, *, multiple: bool) -> int:
         """Note that the broker has dealt with ``tag``, or with all up to it; return how many these are."""
@@ -111,9 +113,12 @@ class Window:
             self._by_id[message_id].returned = reason
 
     def refuse_pending(self, reason: str) -> None:
-        """Settle all pending messages as refused."""
-        for tag in list(self._pending):
-            self._settle(tag, FateKind.REFUSED, reason, multiple=False)
+        """Settle all pending messages as refused, by a channel that the broker has closed over them."""
+        for flight in self._pending.values():
+            fate = _fate(flight, FateKind.REFUSED, reason)
+            flight.fate = replace(fate, closed_channel=fate.kind is FateKind.REFUSED)
+        self._pending.clear()
+        self._by_id.clear()
 
     def forget_connection(self) -> None:
         """Have every message without an answer written again: its connection is gone, and its tag with it."""

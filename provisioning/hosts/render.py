@@ -44,7 +44,8 @@ def report_record(host: str, report: Report) -> dict[str, object]:
     """Return a report as JSON-like values."""
     found = render.report_record(report)
     told = {key: found[key] for key in ("done", "failed", "skipped", "left", "converged", "error")}
-    return {"host": host, **told, "notes": list(report.notes)}
+    uncleared = None if report.uncleared is None else str(report.uncleared)
+    return {"host": host, **told, "uncleared": uncleared, "notes": list(report.notes)}
 
 
 def outcome(host: str, report: Report, *, seconds: float) -> str:

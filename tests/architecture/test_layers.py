@@ -64,6 +64,7 @@ LAYERS = {
     "fleet.publish": 2,
     "fleet.publish.message": 1,
     "fleet.publish.compose": 1,
+    "fleet.publish.shortfall": 1,
     "fleet.results": 2,
     "fleet.journal": 2,
     "fleet.journal.record": 1,

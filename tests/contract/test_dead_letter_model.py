@@ -111,9 +111,9 @@ def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
         real.connection.close()
 
 
-def message(task_id: str) -> WireMessage:
+def message(task_id: str, *, exchange: str = "fleet.tasks") -> WireMessage:
     return WireMessage(
-        exchange="fleet.tasks",
+        exchange=exchange,
         routing_key="fleet.email",
         body=b"x",
         headers={"id": task_id, "task": "t"},
@@ -149,6 +149,13 @@ def test_a_queue_takes_what_it_has_room_for_and_refuses_the_rest(broker: Broker)
     assert answers == [True, True]
     refused = _until(lambda: broker.deliver([message("c")]) == [False])
     assert refused
+
+
+def test_of_messages_over_one_of_which_the_channel_is_closed_each_is_told(broker: Broker) -> None:
+    last = broker.deliver([message("a"), message("b", exchange="nowhere"), message("c")])
+    assert last == [True, False, False]
+    # None of it hinders the next.
+    assert broker.deliver([message("d")]) == [True]
 
 
 def _until(condition: Callable[[], bool]) -> bool:

@@ -23,7 +23,9 @@ def test_workers_run_what_is_sent_and_a_second_run_changes_nothing(provisioned: 
         sent = [client.send("probe.sleep", {"seconds": 0}, host=host.name) for host in hosts]
         done = client.wait([task.id for task in sent], timeout_seconds=30)
     assert {outcome.outcome for outcome in done.values()} == {"succeeded"}
-    assert "no changes" in provisioned.provision("--yes").stderr
+    said = provisioned.provision("--yes").stderr
+    assert "no changes" in said
+    assert "building" not in said
     found = json.loads(provisioned.provision("--check", "--json").stdout)
     assert [(each["host"], each["changed"], each["error"]) for each in found] == [
         ("alpha", False, None),
@@ -156,6 +158,8 @@ def test_a_full_disk_in_mid_upload_leaves_what_runs_and_is_told_by_its_reason(pr
     alpha.console("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", INCOMING)
     try:
         told = provisioned.provision("alpha", "--yes", code=1).stderr
+        # What did come takes no room from whoever has to make some.
+        assert alpha.console("ls", "-A", INCOMING) == ""
     finally:
         alpha.console("umount", INCOMING)
     assert "No space left on device" in told

@@ -13,7 +13,7 @@ from fleet.hosts.units import worker_unit
 from fleet.model import SLOTS
 from fleet.ops.provision_hosts import apply_hosts, this_operator
 from fleet.ops.restart import plan_restart
-from fleet.ops.witness import Witness
+from fleet.ops.witness import Consumers, Witness
 from tests.hosts.lab import Host, Lab
 from tests.hosts.lab.system import await_that
 from tests.hosts.site import PROBE, Site, await_rest, read_until, show, states, works
@@ -24,6 +24,12 @@ SOURCE = Path(__file__).parents[2]
 
 def current(host: Host) -> str:
     return host.console("readlink", "/opt/fleet/current").strip().rpartition("/")[2]
+
+
+def enabled_units(host: Host) -> set[str]:
+    """Return the units of the fleet that start with a host."""
+    told = host.console("systemctl", "list-unit-files", "--state=enabled", "--no-legend", "fleet*")
+    return {line.split()[0] for line in told.splitlines()}
 
 
 #: files of fleet that say which version it writes
@@ -178,6 +184,75 @@ def test_an_instance_that_is_ready_and_unseen_by_the_broker_is_put_back(settled:
     await_rest(settled.alpha)
     assert states(settled.alpha) == before
     assert "no changes" in settled.provision("alpha", "--yes").stderr
+
+
+@pytest.mark.parametrize("is_seen", [False, True], ids=["put-back", "ready"])
+def test_a_host_that_somebody_drains_while_it_is_changed_stays_drained(
+    settled: Site, *, is_seen: bool
+) -> None:
+    fleet, drains = settled.load(), list[str]()
+    (planned,) = plan_restart(fleet, (fleet.hosts[0],))
+    assert planned.value is not None
+    there = frozenset((node, queue) for node, queues in planned.value.consumes.items() for queue in queues)
+
+    def look() -> Consumers:
+        if not drains:
+            drains.append(settled.run("drain", "alpha", "--reason", "new disk", "--yes").stderr)
+        return there if is_seen else frozenset()
+
+    witness = Witness(look=look, limit_seconds=1.0)
+    (done,) = apply_hosts(fleet, {"alpha": planned.value}, by=this_operator({}), witness=witness)
+    assert done.value is not None
+    assert "it is drained, and its workers stay at rest" in done.value.notes
+    await_rest(settled.alpha)
+    assert "active" not in states(settled.alpha).values()
+    assert "new disk" in settled.run("hosts", "list", "--state").stdout
+    settled.run("resume", "alpha", "--yes")
+    assert works(settled, "alpha")
+    await_rest(settled.alpha)
+
+
+def test_what_an_operator_had_stopped_is_there_and_stopped_when_it_is_put_back(settled: Site) -> None:
+    fleet, alpha = settled.load(), settled.alpha
+    alpha.console("systemctl", "stop", "fleet.target")
+    await_rest(alpha)
+    before, enabled = states(alpha), enabled_units(alpha)
+    assert len(enabled) == 2
+    assert "fleet.target" in enabled
+    (planned,) = plan_restart(fleet, (fleet.hosts[0],))
+    assert planned.value is not None
+    blind = Witness(look=frozenset, limit_seconds=1.0)
+    (done,) = apply_hosts(fleet, {"alpha": planned.value}, by=this_operator({}), witness=blind)
+    assert done.value is not None
+    assert "the broker shows no consumer" in str(done.value.error)
+    await_rest(alpha)
+    assert (states(alpha), enabled_units(alpha)) == (before, enabled)
+    settled.provision("alpha", "--yes")
+    assert works(settled, "alpha")
+
+
+def test_old_releases_that_cannot_be_removed_are_told_after_the_change_that_is_made(settled: Site) -> None:
+    alpha, releases = settled.alpha, "/opt/fleet/releases"
+    old = [f"{releases}/0-old{number}" for number in range(4)]
+    # Of the same age they are listed by name, and the first ones stay.
+    busy = f"{old[-1]}/busy"
+    alpha.console("mkdir", "-p", *old, busy)
+    alpha.console("touch", "-d", "2020-01-01", *(f"{path}/.complete" for path in old))
+    alpha.console("mount", "-t", "tmpfs", "tmpfs", busy)
+    try:
+        settled.change("concurrency = 2", "concurrency = 5")
+        told = settled.provision("alpha", "--yes", code=3).stderr
+        assert "concurrency = 5" in alpha.console("cat", FLEET_FILE)
+    finally:
+        alpha.console("umount", busy)
+        alpha.console("rm", "-rf", *old)
+    made, why = told.find("host `alpha` is as desired"), told.find("old releases could not be removed")
+    assert 0 < made < why
+    assert "busy" in told[why:]
+    await_rest(alpha)
+    settled.change("concurrency = 5", "concurrency = 2")
+    settled.provision("alpha", "--yes")
+    await_rest(alpha)
 
 
 def test_a_step_to_the_next_versions_and_back_loses_nothing_of_what_is_sent_meanwhile(

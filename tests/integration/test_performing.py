@@ -102,6 +102,18 @@ def test_what_was_begun_alone_and_failed_is_undone_and_nothing_that_another_may_
     assert not half.exists()
 
 
+def test_what_a_command_has_begun_that_is_not_alone_is_undone_when_it_fails(tmp_path: Path) -> None:
+    archive, there = tmp_path / "archive", tmp_path / "there"
+    archive.write_bytes(bytes(3_000_000))
+    # As with a disk that is full after the first megabyte.
+    taking = f"head -c 1000000 > {there}; exit 1"
+    undo = Step(argv=("rm", "--", str(there)))
+    step = Step(argv=("sh", "-c", taking), takes_archive=True, undo=undo)
+    with pytest.raises(FleetError, match="ended with 1"):
+        perform(Here(), (step,), archive=archive, undo=Step(argv=("touch", str(tmp_path / "other"))))
+    assert [path.name for path in tmp_path.iterdir()] == ["archive"]
+
+
 def test_a_host_whose_python_does_not_run_is_told_of() -> None:
     class Without(Here):
         def run(self, *_: object, **__: object) -> Ran:

@@ -1,6 +1,6 @@
 """Where are the dead letters of this fleet, and who deals with them?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.config.problems import did_you_mean
@@ -28,9 +28,9 @@ class Access:
         """Return the broker user that the commands act as."""
         return self.login.user
 
-    def look(self, dead_letter_queue: str) -> Look:
+    def look(self, dead_letter_queue: str, *, is_interrupted: Callable[[], bool] = lambda: False) -> Look:
         """Begin to look into a dead-letter queue. Raises BrokerUnreachable or BrokerRefused."""
-        return Look(self._target("look"), dead_letter_queue)
+        return Look(self._target("look"), dead_letter_queue, is_interrupted=is_interrupted)
 
     def outcomes(self) -> Outcomes:
         """Return what reads how tasks ended."""

@@ -17,6 +17,7 @@ from fleet.letters.look import Held
 from fleet.letters.replay import Hindrance, in_batches
 from fleet.letters.select import Selection
 from fleet.ops.letters.treat import Treatment
+from fleet.publish.channel import decisive
 
 #: letters whose ends are looked up in the journal together
 CHUNK = 250
@@ -157,6 +158,8 @@ class Work:
         self._examined, self._hindered, self._examples = 0, Counter(), []
         until = self._clock() + PASS_SECONDS
         for chunk in _chunks(shelf.letters(at_most=at_most), self._chunk_size()):
+            if self._is_interrupted():
+                return True
             self._examined += len(chunk)
             for batch in self._batches(self._meant(chunk)):
                 self._treat(shelf, batch)
@@ -221,11 +224,12 @@ class Work:
         self._turn = self._clock() + len(batch) / self._order.rate
         refusals = self._treatment.perform([held.letter for held in batch])
         for held, refusal in zip(batch, refusals, strict=True):
-            if refusal is not None:
-                self._stopped = f"{held.letter.origin}: {refusal.reason}"
-                continue
-            shelf.acknowledge(held)
-            self._done += 1
+            if refusal is None:
+                shelf.acknowledge(held)
+                self._done += 1
+        refusal = decisive(refusals)
+        if refusal is not None:
+            self._stopped = f"{batch[refusals.index(refusal)].letter.origin}: {refusal.reason}"
         self._progress(self._done)
 
     def _await_turn(self, shelf: Shelf) -> None:

@@ -81,7 +81,9 @@ def _act(
                 progress=lambda here, before=done: watcher.progress(before + here),  # type: ignore[misc]
                 is_interrupted=watcher.is_interrupted,
             )
-            report = work.run(lambda queue=queue: access.look(queue))  # type: ignore[misc]
+            report = work.run(
+                lambda queue=queue: access.look(queue, is_interrupted=watcher.is_interrupted)  # type: ignore[misc]
+            )
             done += report.done
             yield report
             if report.stopped is not None:

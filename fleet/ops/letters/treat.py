@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fleet.errors import BrokerRefused
+from fleet.errors import BrokerRefused, PublishUncertain
 from fleet.journal.record import DISCARDED, REPLAYED, Outcome, encode
 from fleet.letters.letter import Letter
 from fleet.letters.replay import Hindrance, Rules, replayed
-from fleet.publish.channel import Refusal
+from fleet.publish.channel import Refusal, decisive
 from fleet.publish.message import WireMessage, new_task_id
 from fleet.routes import JOURNAL_EXCHANGE, BrokerQueue, audit_key
 
@@ -58,12 +58,18 @@ class Auditor:
     def note(self, letters: Sequence[Letter], outcome: str) -> None:
         """Return when the journal has a note for each letter. Raises BrokerRefused, BrokerUnreachable."""
         notes = [self._note(letter, outcome) for letter in letters]
-        for refusal in self.door.deliver(notes, timeout_seconds=CONFIRM_SECONDS):
-            if refusal is not None:
-                raise BrokerRefused(
-                    f"the journal did not take the note of what is done: {refusal.reason}",
-                    hint="run `fleet provision broker`; no letter is dealt with that cannot be noted",
-                )
+        refusal = decisive(self.door.deliver(notes, timeout_seconds=CONFIRM_SECONDS))
+        if refusal is None:
+            return
+        if not refusal.is_answer:
+            raise PublishUncertain(
+                f"the notes of what is done may not all be in the journal: {refusal.reason}",
+                hint="run it again; no letter is dealt with that is not noted",
+            )
+        raise BrokerRefused(
+            f"the journal did not take the note of what is done: {refusal.reason}",
+            hint="run `fleet provision broker`; no letter is dealt with that cannot be noted",
+        )
 
     def _note(self, letter: Letter, outcome: str) -> WireMessage:
         now = self.clock()

@@ -80,6 +80,18 @@ def test_of_many_tasks_each_one_is_told_apart(site: Site) -> None:
     assert len(site.messages(EMAIL_QUEUE.name)) == 2
 
 
+def test_of_many_tasks_the_one_that_the_channel_was_closed_over_is_told_apart(site: Site) -> None:
+    site.declare(EMAIL_QUEUE)
+    with publisher(site) as open_publisher:
+        # The exchange in front of the broker's delays was not declared.
+        first, delayed, last = open_publisher.deliver([mail(), mail(delay_seconds=60), mail()])
+        open_publisher.send(mail())
+    assert first is None
+    assert isinstance(delayed, BrokerRefused)
+    assert "NOT_FOUND - no exchange" in delayed.message
+    assert isinstance(last, PublishUncertain)
+
+
 def test_one_unroutable_task_does_not_spoil_the_next(site: Site) -> None:
     site.declare(EMAIL_QUEUE)
     with publisher(site) as open_publisher:

@@ -62,6 +62,28 @@ def test_ctrl_c_ends_a_replay_after_what_has_begun_and_nothing_is_there_twice(de
     desk.await_letters(100 - done)
 
 
+def test_ctrl_c_ends_a_replay_at_once_though_another_one_goes_on(desk: Desk) -> None:
+    lay(desk.shop, [task_headers(number) | refused() for number in range(100)])
+    desk.await_letters(100)
+    replay = begin(desk, "replay", "--all", "--yes", "--rate", "20", "--json")
+    eventually(lambda: desk.ready() >= 4, what="some replayed")
+    lay(desk.shop, [task_headers(100) | refused()])
+    with desk.look() as other:
+        held = next(other.letters())
+        replay.send_signal(signal.SIGINT)
+        # Where nobody wants the end, it waits for twenty seconds.
+        told, talk = replay.communicate(timeout=10)
+        assert (held.letter.task_id, replay.returncode, talk.splitlines()[-1]) == (
+            "letter-100",
+            130,
+            "interrupted",
+        )
+    done = json.loads(told)["replayed"]
+    assert "may be in fleet.shop.dlq again: the broker counts 1 consumers there still" in talk
+    assert desk.ready() == done
+    desk.await_letters(101 - done)
+
+
 def test_a_message_that_fails_again_at_once_cannot_keep_a_replay_going(desk: Desk) -> None:
     desk.shop.start()
     lay(desk.shop, [task_headers(number, "probe.gone") | refused() for number in range(20)])

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from fleet.errors import FleetError
 from fleet.fleetfile import read
 from fleet.hosts.archives import put
 from fleet.hosts.built import forget, recall, remember, stamp
 from fleet.hosts.target import Target
 from fleet.model import Fleet
+from fleet.ops.provision_hosts import Releases
 
 BOOKWORM = Target(python=(3, 11), machine="x86_64", glibc_minor=36)
 FLEET_TOML = """\
@@ -90,6 +92,32 @@ def test_a_release_is_known_again_until_its_archive_is_gone_or_cut_short(tmp_pat
     assert recall("stamp", BOOKWORM, cache=tmp_path) is None
     release.archive.unlink()
     assert recall("stamp", BOOKWORM, cache=tmp_path) is None
+
+
+def test_nobody_is_told_that_a_release_is_built_which_is_there(declared: Fleet, tmp_path: Path) -> None:
+    cache, said = tmp_path / "cache", list[str]()
+    release = put("1-abc", BOOKWORM, b"archive", cache=cache, is_compiled=True, parts=())
+    remember(stamped(declared, cache), release, cache=cache)
+    releases = Releases(fleet=declared, cache=cache, report=said.append)
+    assert releases.build(BOOKWORM) == release
+    assert said == []
+
+
+def test_before_a_release_is_built_it_is_told_once(
+    declared: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def no_index(*_: object) -> None:
+        assert said == [f"building the release for {BOOKWORM.name}"]
+        raise FleetError("pip cannot fetch")
+
+    monkeypatch.setattr("fleet.hosts.fetched._download", no_index)
+    releases = Releases(fleet=declared, cache=tmp_path / "cache", report=said.append)
+    for _ in range(2):
+        with pytest.raises(FleetError, match="pip cannot fetch"):
+            releases.build(BOOKWORM)
+    assert len(said) == 1
 
 
 def test_what_is_noted_on_an_archive_goes_with_it(tmp_path: Path) -> None:

@@ -1,22 +1,29 @@
 """What a command that changes hosts ends with, by what became of them."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from fleet.cli.host_changes import Prepared
+from fleet.cli.host_changes import Prepared, teller
 from fleet.cli.main import fleet
-from fleet.errors import FleetError, ProblemsFound
+from fleet.errors import FleetError, PartlyDone, ProblemsFound
+from fleet.hosts.install import list_argv
 from fleet.hosts.units import unit_file, worker_unit
 from fleet.ops.host_change import HostChange
+from fleet.ops.provision_hosts import apply_host
+from fleet.ops.rollout import is_good
 from provisioning import errors
 from provisioning.apply import Report
+from provisioning.hosts.door import Operator
 from provisioning.hosts.many import Done
 from provisioning.hosts.objects import File, HostObject, Unit
 from provisioning.hosts.observation import HostObservation
 from provisioning.hosts.planning import plan
+from provisioning.hosts.runner import Ran
 from provisioning.hosts.state import HostState
 from provisioning.plan import Action, Change
 from tests.unit.hosts.fleets import office
@@ -79,6 +86,68 @@ def check(command: str, change: HostChange, monkeypatch: pytest.MonkeyPatch, dir
     file.write_text('[broker]\nurl = "amqp://mq1"\npassword = "env:P"\n[hosts.alpha]\n')
     argv = ["--file", str(file), *command.split(), "--check"]
     return CliRunner().invoke(fleet, argv, standalone_mode=False, catch_exceptions=False)
+
+
+MADE = Report(done=(CHANGE,), failed=(), skipped=(), left=())
+
+
+def test_old_releases_that_stay_take_nothing_from_a_change_that_is_told_first(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    left = errors.HostChangeFailed("old releases could not be removed: `rm` ended with 1", hint="look")
+    became = Done(name="alpha", value=replace(MADE, uncleared=left), error=None, seconds=1.0)
+    teller(0.0)(became)
+    made, why, hint = capsys.readouterr().err.splitlines()
+    assert made.startswith("created 1 in ")
+    assert made.endswith(": host `alpha` is as desired")
+    assert (why, hint) == ("alpha: old releases could not be removed: `rm` ended with 1", "  hint: look")
+    prepared = Prepared(
+        fleet=office(), planned=(), sudo_password=None, started=0.0, with_diff=False, as_json=False
+    )
+    with pytest.raises(PartlyDone, match="as desired, but not cleared up: alpha"):
+        prepared.conclude([became])
+    # It keeps no rollout from going on.
+    assert is_good(became)
+
+
+class Stuck:
+    """A host with old releases that cannot be removed."""
+
+    name = "alpha"
+
+    def run(self, argv: Sequence[str], **_: object) -> Ran:
+        if argv == list_argv():
+            marks = "".join(f"/opt/fleet/releases/1-{name}/.complete\n" for name in "abcd")
+            return Ran(exit_code=0, stdout=marks.encode(), stderr=b"")
+        failed = {"end": "failed", "argv": ["rm", "-rf", "--", "x"], "code": 1, "said": "busy"}
+        return Ran(exit_code=0, stdout=json.dumps(failed).encode(), stderr=b"")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_prune_that_fails_leaves_the_report_of_the_change() -> None:
+    seen = HostObservation(host="alpha", objects=(), blocked={}, fingerprint="", free_bytes={})
+    change = HostChange(release="1-a", begin=plan(HostState(()), seen), releases_in_use=frozenset({"1-a"}))
+    report = apply_host(change, Stuck(), by=Operator(name="ann", origin="desk"))
+    assert report.converged
+    assert "old releases could not be removed: alpha: `rm -rf -- x` ended with 1: busy" in str(
+        report.uncleared
+    )
+
+
+class Away(Stuck):
+    """A host that is lost after its new instances were started."""
+
+    def run(self, argv: Sequence[str], **_: object) -> Ran:
+        raise LOST
+
+
+def test_a_host_that_is_lost_before_its_old_instances_are_told_to_end_keeps_its_report() -> None:
+    seen = HostObservation(host="alpha", objects=(), blocked={}, fingerprint="", free_bytes={})
+    change = HostChange(release="1-a", begin=plan(HostState(()), seen), end=HostState(()), ends=("old",))
+    report = apply_host(change, Away(), by=Operator(name="ann", origin="desk"))
+    assert (report.error, report.left) == (LOST, None)
 
 
 @pytest.mark.parametrize("command", ["provision hosts", "rollout"])

@@ -13,6 +13,9 @@ from fleet.letters.letter import Letter, read_letter
 from fleet.letters.look import Held
 from fleet.publish.channel import Refusal, RefusalKind
 from fleet.publish.message import WireMessage
+from fleet.routes import JOURNAL_EXCHANGE, TASK_EXCHANGE
+
+EXCHANGES = frozenset({JOURNAL_EXCHANGE, TASK_EXCHANGE})
 
 
 class Died(Exception):
@@ -33,6 +36,8 @@ class BrokerModel:
     notes: list[Outcome] = field(default_factory=list)
     #: messages that the task queue still takes; None means any number
     room: int | None = None
+    #: the largest body that it takes; it closes the channel over a larger one, and drops what came behind it
+    most_bytes: int | None = None
     now: float = 1000.0
     #: requests until somebody dies; None means never
     moves: int | None = None
@@ -47,7 +52,19 @@ class BrokerModel:
     ) -> tuple[Refusal | None, ...]:
         assert len({message.message_id for message in messages}) == len(messages)
         del timeout_seconds
-        return tuple(self._deliver(message) for message in messages)
+        told: list[Refusal | None] = []
+        for message in messages:
+            if self._closes_over(message):
+                behind = [Refusal(kind=RefusalKind.UNKNOWN, reason="closed")] * (
+                    len(messages) - len(told) - 1
+                )
+                return (*told, Refusal(kind=RefusalKind.REJECTED, reason="closed"), *behind)
+            told.append(self._deliver(message))
+        return tuple(told)
+
+    def _closes_over(self, message: WireMessage) -> bool:
+        is_too_large = self.most_bytes is not None and len(message.body) > self.most_bytes
+        return is_too_large or message.exchange not in EXCHANGES
 
     def _deliver(self, message: WireMessage) -> Refusal | None:
         dies = self._moved()

@@ -126,6 +126,17 @@ def test_time_that_went_into_looking_is_not_made_up_for_by_a_burst() -> None:
     assert broker.now - began >= 100 + 198 / 10 - 1e-6
 
 
+def test_a_letter_that_the_broker_closes_the_channel_over_keeps_no_other_from_being_noted() -> None:
+    broker = holding(2)
+    large = replace(refused(id="large"), body=b"x" * 5000)
+    broker.ready += [large, refused(id="behind")]
+    broker.most_bytes = 4000
+    report = work(broker, replace(ORDER, rate=1000.0))
+    assert (report.done, report.stopped) == (2, "fleet.email: closed")
+    assert [note.task_id for note in broker.notes] == ["t0", "t1"]
+    assert {letter.task_id for letter in broker.ready} == {"large", "behind"}
+
+
 def test_an_interruption_ends_the_work_before_the_next_batch() -> None:
     broker = holding(10)
     report = work(broker, is_interrupted=lambda: len(broker.sent) >= 3)

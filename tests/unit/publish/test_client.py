@@ -3,8 +3,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
 from typing import ClassVar
 
 import pytest
@@ -85,6 +86,54 @@ def test_a_child_that_was_forked_during_a_turn_does_not_wait_for_its_end() -> No
                 os._exit(0)
         _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+class Interrupted(Meeting):
+    """Stands for a publisher that is in the middle of its first message when a signal comes."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        del args, options
+        self._sent = 0
+
+    def deliver(self, messages: Sequence[TaskMessage]) -> tuple[None, ...]:
+        self._sent += 1
+        if self._sent == 1:
+            signal.raise_signal(signal.SIGUSR1)
+        return (None,) * len(messages)
+
+
+@pytest.fixture
+def refusals(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Client, list[UsageError]]]:
+    """A client that a handler of SIGUSR1 sends through, and what the handler was told."""
+    monkeypatch.setattr("fleet.client.Publisher", Interrupted)
+    told: list[UsageError] = []
+    with Client(FLEET, {}) as client:
+
+        def send_again(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            try:
+                client.send("fleet.send_mail")
+            except UsageError as error:
+                told.append(error)
+
+        before = signal.signal(signal.SIGUSR1, send_again)
+        yield client, told
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.timeout(10)
+def test_a_signal_handler_that_sends_during_a_send_of_its_thread_is_told_so_at_once(
+    refusals: tuple[Client, list[UsageError]],
+) -> None:
+    client, told = refusals
+    interrupted = client.send("fleet.send_mail")
+    (error,) = told
+    assert "in the middle of sending in the same thread" in error.message
+    assert "signal handler" in str(error.hint)
+    # Neither the send that was interrupted nor the next one suffers for it.
+    assert interrupted.queue == "fleet.email"
+    assert client.send("fleet.send_mail").queue == "fleet.email"
+    assert len(told) == 1
 
 
 def test_a_client_remembers_since_when_its_last_tasks_are_under_way() -> None:

@@ -67,10 +67,40 @@ def test_a_batch_of_which_nothing_is_there_is_no_uncertainty(monkeypatch: pytest
     assert type(caught.value) is BrokerUnreachable
 
 
-def test_a_batch_of_which_a_part_is_there_is_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
-    door = Door([TAKEN, Fate(kind=FateKind.UNSENT, writes=0)], BrokerUnreachable("away"))
-    with pytest.raises(PublishUncertain, match="away"):
-        publisher(door, monkeypatch).deliver(mails("ab"))
+def test_of_a_batch_that_a_lost_broker_cut_short_each_message_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lost = PublishUncertain("away")
+    door = Door([TAKEN, Fate(kind=FateKind.UNKNOWN), Fate(kind=FateKind.UNSENT, writes=0)], lost)
+    taken, unknown, unsent, never_taken = publisher(door, monkeypatch).deliver(mails("abcd"))
+    assert taken is None
+    assert unknown is lost
+    assert (type(unsent), type(never_taken)) == (BrokerUnreachable, BrokerUnreachable)
+
+
+def test_of_a_batch_over_which_the_channel_was_closed_each_message_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed = BrokerRefused("PRECONDITION_FAILED - message size", hint="send less")
+    full = Fate(kind=FateKind.REFUSED, reason="negative confirm")
+    too_large = Fate(kind=FateKind.REFUSED, reason="message size", closed_channel=True)
+    door = Door([TAKEN, full, too_large, Fate(kind=FateKind.UNKNOWN)], closed)
+    first, second, third, fourth, fifth = publisher(door, monkeypatch).deliver(mails("abcde"))
+    assert first is None
+    assert isinstance(second, BrokerRefused)
+    assert "it is full" in second.message
+    assert third is closed
+    assert isinstance(fourth, PublishUncertain)
+    assert isinstance(fifth, BrokerRefused)
+    assert "it was not sent" in fifth.message
+
+
+def test_what_one_message_ended_by_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = PublishUncertain("away", hint="look")
+    door = Door([Fate(kind=FateKind.UNKNOWN)], lost)
+    with pytest.raises(PublishUncertain) as caught:
+        publisher(door, monkeypatch).send(mails("a")[0])
+    assert caught.value is lost
 
 
 def test_a_stream_pairs_each_message_with_its_fate_and_closes_its_connection(

@@ -364,6 +364,13 @@ def test_the_message_that_made_the_broker_close_the_channel_is_found() -> None:
     assert "access to topic" in error.message
 
 
+def test_it_is_found_by_a_sender_who_does_not_connect_again_after_a_loss_too() -> None:
+    link = ScriptedLink()
+    link.reads = [AccessRefused("ACCESS_REFUSED - access to topic"), link.confirm_all, link.confirm_all]
+    assert [fate.kind for fate in send(link, "ab", reconnects=False)] == [A, A]
+    assert link.written == list("abab")
+
+
 def test_a_message_beyond_the_brokers_limit_is_no_matter_of_provisioning() -> None:
     link = ScriptedLink()
 
