@@ -163,6 +163,13 @@ class DirectPool(AsynPool):  # type: ignore[misc]  # celery ships no types
             if not (is_readable(descriptor) and self._result_handler.read(descriptor)):
                 return
 
+    def destroy_queues(self, queues: Any, child: Any) -> Any:
+        """Close the pipes of a child that has ended."""
+        # Celery leaves it there, and reads from whatever has that descriptor next.
+        if self._fileno_to_outq.get(child.outqR_fd) is child:
+            del self._fileno_to_outq[child.outqR_fd]
+        return super().destroy_queues(queues, child)
+
 
 def _begin(initializer: Callable[..., object], *args: Any) -> None:
     """In a child: what Celery does before the first task, with our own call of the kernel's."""

@@ -125,3 +125,19 @@ def test_the_rest_of_a_result_is_not_taken_for_another_when_its_child_is_killed(
     pool.apply_async(int, ("7",), callback=ended.append)
     turn(pool, until=lambda: ended)
     assert ended == [7]
+
+
+def test_nothing_is_read_from_what_has_the_descriptor_of_a_killed_child_now() -> None:
+    low = [os.dup(0) for _ in range(4)]
+    with started(FleetPool) as pool:
+        children = pool._pool
+        (killed,) = children._pool
+        pid = run(pool, time.sleep, 30)
+        for descriptor in low:
+            # The pipes of the next child come here, and the old ones' places stay free.
+            os.close(descriptor)
+        os.kill(pid, signal.SIGKILL)
+        turn(pool, until=lambda: children._all_inqueues and children._pool[0] is not killed)
+        (child,) = children._pool
+        assert child.outqR_fd != killed.outqR_fd
+        assert children._fileno_to_outq == {child.outqR_fd: child}
