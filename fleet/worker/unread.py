@@ -23,6 +23,8 @@ def take_in(pool: Any) -> None:
     children = getattr(pool, "_pool", None)
     if not isinstance(children, DirectPool):
         return
+    # As Celery does in a moment: else what waits for a slot would begin as soon as a run has ended.
+    children._putlock.clear()
     deadline = time.monotonic() + ACCEPT_SECONDS
     _take(children, wait_seconds=0)
     while _are_on_their_way(children) and (left := deadline - time.monotonic()) > 0:

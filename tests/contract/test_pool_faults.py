@@ -8,6 +8,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -84,6 +85,27 @@ def test_a_message_of_which_half_has_come_is_read_on(pool: TaskPool) -> None:
         assert time.monotonic() < deadline
         take_in(pool)
     assert ended == [bytes(1_000_000)]
+
+
+def test_nothing_that_waits_for_a_slot_begins_when_the_connection_is_lost(pool: TaskPool) -> None:
+    accepted: list[str] = []
+    ended: list[object] = []
+    for name in ("first", "second"):
+        pool.slots.acquire(
+            partial(
+                pool.apply_async,
+                time.sleep,
+                (0.2,),
+                accept_callback=lambda *_, name=name: accepted.append(name),
+                callback=ended.append,
+            )
+        )
+    turn(pool, until=lambda: accepted)
+    pool.hub.reset()
+    assert select.select([*pool._pool._fileno_to_outq], [], [], 30)[0], "the first says that it has ended"
+    take_in(pool)
+    assert (accepted, ended) == (["first"], [None])
+    assert not pool._pool._cache
 
 
 def test_a_result_of_which_half_was_read_when_the_connection_was_lost_comes_whole(pool: TaskPool) -> None:
