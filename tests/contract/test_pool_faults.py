@@ -127,6 +127,15 @@ def test_a_result_of_which_half_was_read_comes_whole_when_the_pool_is_stopped(po
     assert ended == [bytes(LARGE)]
 
 
+@pytest.mark.timeout(60)
+def test_a_pool_stops_though_a_child_was_killed_in_the_middle_of_a_result(pool: TaskPool) -> None:
+    pid = run(pool, bytes, LARGE)
+    (descriptor,) = pool._pool._fileno_to_outq
+    eventually(lambda: unread(descriptor) > LARGE // 100, what="the child writes its result")
+    os.kill(pid, signal.SIGKILL)
+    pool.stop()
+
+
 @pytest.mark.parametrize("shift", range(4))
 def test_the_rest_of_a_result_is_not_taken_for_another_when_its_child_is_killed(
     pool: TaskPool, shift: int
