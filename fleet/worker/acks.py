@@ -117,6 +117,11 @@ class GatheringChannel(pyamqp.Channel):  # type: ignore[misc]  # kombu ships no 
             closed = super().close(*args, **options)
         return closed
 
+    def _do_revive(self) -> None:
+        # The broker has closed the channel and knows none of these tags any more.
+        self._deliveries = Deliveries()
+        super()._do_revive()
+
     def _on_basic_deliver(self, consumer_tag: str, delivery_tag: int, *args: Any) -> Any:
         # Before it is handed on, for it may be settled there.
         if consumer_tag not in self.no_ack_consumers:
