@@ -81,19 +81,20 @@ class GatheringChannel(pyamqp.Channel):  # type: ignore[misc]  # kombu ships no 
 
     def tell(self) -> None:
         """Tell the broker what is done with. Raises OSError and py-amqp's errors when it cannot be told."""
+        untold = tuple(self._deliveries.untold())
+        if not untold:
+            return
+        if self.connection is None:
+            raise RecoverableConnectionError("the connection was closed")
         told = b"".join(
             _ACK.pack(
                 _METHOD_FRAME, self.channel_id, _ACK_BYTES, *_BASIC_ACK, tag, with_all_before, _FRAME_END
             )
-            for tag, with_all_before in self._deliveries.untold()
+            for tag, with_all_before in untold
         )
-        if not told:
-            return
-        if self.connection is None:
-            raise RecoverableConnectionError("the connection was closed")
         self.connection.transport.write(told)
         # Frames, in spite of the name: by this py-amqp knows that no heartbeat is due.
-        self.connection.bytes_sent += len(told) // _ACK.size
+        self.connection.bytes_sent += len(untold)
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False, argsig: str = "Lb") -> Any:  # noqa: FBT001, FBT002 - py-amqp's signature
         """Acknowledge a message, or keep that until ``tell``."""
@@ -115,6 +116,11 @@ class GatheringChannel(pyamqp.Channel):  # type: ignore[misc]  # kombu ships no 
         finally:
             closed = super().close(*args, **options)
         return closed
+
+    def _do_revive(self) -> None:
+        # The broker has closed the channel and knows none of these tags any more.
+        self._deliveries = Deliveries()
+        super()._do_revive()
 
     def _on_basic_deliver(self, consumer_tag: str, delivery_tag: int, *args: Any) -> Any:
         # Before it is handed on, for it may be settled there.

@@ -83,7 +83,7 @@ class FleetConsumer(Consumer):  # type: ignore[misc]  # celery ships no types
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Let what has ended be over before Celery stops what runs."""
-        take_in(self.pool, self.hub)
+        take_in(self.pool)
         super().on_connection_error_after_connected(exc)
 
     def call_soon_ack(self, p: Callable[..., object], *args: Any, **options: Any) -> Any:

@@ -17,6 +17,8 @@ class PlainMessage(pyamqp.Message):  # type: ignore[misc]  # kombu ships no type
         body, properties = self.body, (self.content_type, self.content_encoding)
         if properties != (_JSON, _UTF_8) or not isinstance(body, bytes):
             return super()._decode()
+        if self.accept is not None and _JSON not in self.accept:
+            return super()._decode()
         if any(mark in body for mark in _MEANS_MORE):
             return super()._decode()
         try:

@@ -10,11 +10,13 @@ a declaration in C for that, which takes longer than all else that a child does 
 
 import os
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+import select
+from collections.abc import Callable, Iterable
 from functools import partial
-from select import PIPE_BUF
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from billiard.pool import TERMINATE
 from celery import platforms
 from celery.concurrency.asynpool import AsynPool, ResultHandler
 from celery.concurrency.prefork import TaskPool
@@ -25,6 +27,8 @@ from fleet.worker.parent import signal_at_its_end
 _HEADER_BYTES = 4
 #: what a pipe holds at most
 _READ_BYTES = 64 * 1024
+#: how long a child is waited for before the next one is asked, while the pool is joined
+_JOINING_SECONDS = 0.5
 
 
 class _SparingHub:
@@ -43,71 +47,72 @@ class _SparingHub:
 
 
 class Results(ResultHandler):  # type: ignore[misc]  # celery ships no types
-    """Celery's reader of results, which takes in at once all that a child has said."""
+    """Celery's reader of results, which takes in at once all that a child has said.
+
+    What has come of a message is kept here. Celery keeps it at the event loop, which forgets it when the
+    broker's connection is lost, and takes the rest for the beginning of a message.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        #: what has come of a message of which the rest has not, by the child that says it
+        self._begun: WeakKeyDictionary[Any, bytearray] = WeakKeyDictionary()
 
     def _make_process_result(self, hub: Any) -> Callable[[int], None]:
         """Return what is called with the descriptor of a child's pipe when there is something to read."""
-        known, tell = self.fileno_to_outq, self.on_state_change
 
         def on_result_readable(descriptor: int) -> None:
-            if descriptor not in known:
+            if not self.read(descriptor):
                 hub.remove_reader(descriptor)
-                return
-            try:
-                said = os.read(descriptor, _READ_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                said = b""
-            if not said:
-                hub.remove_reader(descriptor)
-                return
-            whole, cut = split(said)
-            if cut:
-                hub.add_reader(descriptor, self._read_on(hub, descriptor, cut))
-            tell_each(tell, whole)
 
         return on_result_readable
 
-    def _read_on(self, hub: Any, descriptor: int, begun: bytes) -> Iterator[None]:
-        """Read the rest of a message; a generator, as Celery's own, which goes on with it to shut down."""
-        said = bytearray(begun)
-        while missing := _missing(said):
-            try:
-                piece = os.read(descriptor, missing)
-            except BlockingIOError:
-                yield
-                continue
-            if not piece:
-                raise OSError("a child ended in the middle of a message")
-            said += piece
-        hub.add_reader(descriptor, self.handle_event, descriptor)
-        whole, _ = split(bytes(said))
+    def read(self, descriptor: int) -> bool:
+        """Take in what a child has said, and wait for nothing; return whether it may say more."""
+        child = self.fileno_to_outq.get(descriptor)
+        if child is None:
+            return False
+        try:
+            piece = os.read(descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        said = self._begun.pop(child, None) or bytearray()
+        said += piece
+        whole = split(said)
+        if said:
+            self._begun[child] = said
         tell_each(self.on_state_change, whole)
+        return bool(piece)
+
+    def _flush_outqueue(self, descriptor: int, remove: Callable[[int], None], *_: object) -> None:
+        """Take in what a child says while the pool is joined; Celery calls this again and again."""
+        is_readable(descriptor, wait_seconds=_JOINING_SECONDS)
+        if not self.read(descriptor):
+            remove(descriptor)
 
 
-def split(said: bytes) -> tuple[list[bytes], bytes]:
-    """Return the messages that ``said`` begins with, still packed, and the beginning of one cut off."""
+def is_readable(descriptor: int, *, wait_seconds: float = 0.0) -> bool:
+    """Tell whether there is something to read, or soon is; so it is where reading fails."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(wait_seconds * 1000))
+
+
+def split(said: bytearray) -> list[bytearray]:
+    """Take out of ``said`` the whole messages that it begins with, and return them, still packed."""
     whole = []
-    while len(said) > _HEADER_BYTES and not _missing(said):
-        end = _HEADER_BYTES + _size(said)
+    while len(said) >= _HEADER_BYTES:
+        end = _HEADER_BYTES + int.from_bytes(said[:_HEADER_BYTES])
+        if len(said) < end:
+            break
         whole.append(said[_HEADER_BYTES:end])
-        said = said[end:]
-    return whole, said
+        del said[:end]
+    return whole
 
 
-def _missing(said: bytes | bytearray) -> int:
-    """Return how much is missing at least of the message that ``said`` begins with."""
-    if len(said) < _HEADER_BYTES:
-        return _HEADER_BYTES - len(said)
-    return max(0, _HEADER_BYTES + _size(said) - len(said))
-
-
-def _size(said: bytes | bytearray) -> int:
-    return int.from_bytes(said[:_HEADER_BYTES])
-
-
-def tell_each(tell: Callable[[Any], object], packed: Iterable[bytes]) -> None:
+def tell_each(tell: Callable[[Any], object], packed: Iterable[bytes | bytearray]) -> None:
     """Pass on each message of a child; raise the first error when all have been, for none comes again."""
     failed = None
     for each in packed:
@@ -151,6 +156,20 @@ class DirectPool(AsynPool):  # type: ignore[misc]  # celery ships no types
         self._quick_put = quick_put
         self.on_poll_start = on_poll_start
 
+    def process_flush_queues(self, child: Any) -> None:
+        """Take in what a child has said that has ended."""
+        descriptor = child.outqR_fd
+        while self._fileno_to_outq.get(descriptor) is child and self._state != TERMINATE:
+            if not (is_readable(descriptor) and self._result_handler.read(descriptor)):
+                return
+
+    def destroy_queues(self, queues: Any, child: Any) -> Any:
+        """Close the pipes of a child that has ended."""
+        # Celery leaves it there, and reads from whatever has that descriptor next.
+        if self._fileno_to_outq.get(child.outqR_fd) is child:
+            del self._fileno_to_outq[child.outqR_fd]
+        return super().destroy_queues(queues, child)
+
 
 def _begin(initializer: Callable[..., object], *args: Any) -> None:
     """In a child: what Celery does before the first task, with our own call of the kernel's."""
@@ -161,7 +180,7 @@ def _begin(initializer: Callable[..., object], *args: Any) -> None:
 def join(job: Any) -> None:
     """Make the payload of ``job`` one piece, where the kernel writes it whole or not at all."""
     header, body, size = job._payload
-    if _HEADER_BYTES + size <= PIPE_BUF:
+    if _HEADER_BYTES + size <= select.PIPE_BUF:
         # In the header's place: Celery writes that until at least its four bytes are written.
         job._payload = memoryview(bytes(header) + bytes(body)), memoryview(b""), 0
 

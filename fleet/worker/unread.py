@@ -7,54 +7,43 @@ one that has begun must be known: Celery forgets a task that no child has accept
 
 import select
 import time
-from collections.abc import Iterable
-from inspect import isgenerator
 from typing import Any
+
+from fleet.worker.pool import DirectPool
 
 #: how long a child may take to accept the task that was written to it
 ACCEPT_SECONDS = 1.0
 
 
-def take_in(pool: Any, hub: Any) -> None:
+def take_in(pool: Any) -> None:
     """Take in what the children of a prefork ``pool`` have said so far; other pools have none.
 
     Waits for tasks that are on their way into a child, for at most ``ACCEPT_SECONDS``.
     """
-    processes = getattr(getattr(pool, "_pool", None), "_fileno_to_outq", None)
-    if not processes:
+    children = getattr(pool, "_pool", None)
+    if not isinstance(children, DirectPool):
         return
+    # As Celery does in a moment: else what waits for a slot would begin as soon as a run has ended.
+    children._putlock.clear()
     deadline = time.monotonic() + ACCEPT_SECONDS
-    _take(pool._pool, hub, processes, wait_seconds=0)
-    while _are_on_their_way(pool._pool) and (left := deadline - time.monotonic()) > 0:
-        _take(pool._pool, hub, processes, wait_seconds=left)
+    _take(children, wait_seconds=0)
+    while _are_on_their_way(children) and (left := deadline - time.monotonic()) > 0:
+        _take(children, wait_seconds=left)
 
 
-def _take(pool: Any, hub: Any, descriptors: Iterable[int], *, wait_seconds: float) -> None:
+def _take(pool: DirectPool, *, wait_seconds: float) -> None:
     poller = select.poll()
-    for descriptor in descriptors:
+    for descriptor in pool._fileno_to_outq:
         poller.register(descriptor, select.POLLIN)
-    readable = [descriptor for descriptor, _ in poller.poll(wait_seconds * 1000)]
+    readable = poller.poll(wait_seconds * 1000)
     while readable:
-        for descriptor in readable:
-            if not _read(pool, hub, descriptor):
+        for descriptor, _ in readable:
+            if not pool._result_handler.read(descriptor):
                 poller.unregister(descriptor)
-        readable = [descriptor for descriptor, _ in poller.poll(0)]
+        readable = poller.poll(0)
 
 
-def _read(pool: Any, hub: Any, descriptor: int) -> bool:
-    """Read what a child has said, or what there is of a half-read message; tell whether it may say more."""
-    half_read, _ = hub.readers.get(descriptor, (None, ()))
-    if not isgenerator(half_read):
-        pool.handle_result_event(descriptor)
-        return descriptor in hub.readers
-    try:
-        next(half_read, None)
-    except (OSError, EOFError):
-        return False
-    return True
-
-
-def _are_on_their_way(pool: Any) -> bool:
+def _are_on_their_way(pool: DirectPool) -> bool:
     """Tell whether a task has been written to a child that lives and has not accepted it yet."""
     return any(
         not job._accepted and job._write_to is not None and job._write_to._is_alive()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from amqp.exceptions import NotFound, RecoverableConnectionError
 
 from fleet.worker.acks import GatheringChannel
 from fleet.worker.wire import ForgivingConnection
@@ -54,6 +55,23 @@ def test_what_was_kept_is_told_when_the_channel_or_the_connection_is_closed(
             channel.basic_ack(tag)
         (channel if closed == "channel" else connection).close()
         eventually(lambda: messages(each_vhost) == 1, what="three of four are acknowledged")
+
+
+def test_what_was_kept_cannot_be_told_when_the_connection_is_gone(each_vhost: BrokerVhost) -> None:
+    with consuming(each_vhost, 1) as (connection, channel):
+        channel.basic_ack(1)
+        connection.collect()
+        with pytest.raises(RecoverableConnectionError):
+            channel.tell()
+
+
+def test_nothing_is_told_of_deliveries_whose_channel_the_broker_has_closed(each_vhost: BrokerVhost) -> None:
+    with consuming(each_vhost, 1) as (_, channel):
+        channel.basic_ack(1)
+        with pytest.raises(NotFound):
+            channel.queue_declare("fleet.none", passive=True)
+        channel.tell()
+        channel.basic_qos(0, 1, a_global=False)
 
 
 def test_one_acknowledgement_stands_for_all_that_ended_before_the_first_that_is_open(

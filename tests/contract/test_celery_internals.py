@@ -9,11 +9,9 @@ import inspect
 import logging
 import os
 import re
-import select
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -53,8 +51,8 @@ from fleet.worker.consumer import FleetConsumer
 from fleet.worker.message import OVERRIDING_HEADERS, PROTOCOL_HEADERS
 from fleet.worker.pool import FleetPool
 from fleet.worker.request import FleetRequest
-from fleet.worker.unread import take_in
 from fleet.worker.wire import ForgivingConnection, ForgivingTransport, forgiving_frames
+from tests.contract.pools import started, turn
 
 
 def parameters(function: Any) -> list[str]:
@@ -265,26 +263,9 @@ def test_celery_stops_what_runs_when_it_has_been_told_of_a_lost_connection() -> 
 
 @pytest.fixture(params=[TaskPool, FleetPool])
 def pool(request: pytest.FixtureRequest) -> Iterator[TaskPool]:
-    """A pool of one child, Celery's and a worker's, on an event loop that does not turn."""
-    app = Celery("contract", set_as_current=False)
-    hub = Hub()
-    made = request.param(1, app=app, threads=False, putlocks=False, initargs=(app, "contract"))
-    made.start()
-    made.register_with_event_loop(hub)
-    made.hub = hub
-    yield made
-    made.terminate()
-    hub.close()
-
-
-def turn(pool: TaskPool, *, until: Callable[[], object]) -> None:
-    """Let the event loop turn until something holds, for half a minute at most."""
-    deadline = time.monotonic() + 30
-    loop = pool.hub.create_loop()
-    pool.hub.timer.call_repeatedly(0.05, lambda: None)
-    while not until():
-        assert time.monotonic() < deadline
-        next(loop)
+    """A pool of one child, Celery's and a worker's."""
+    with started(request.param) as made:
+        yield made
 
 
 def test_a_prefork_pool_has_its_processes_where_a_stop_ends_them(pool: TaskPool) -> None:
@@ -306,39 +287,6 @@ def test_a_child_is_killed_with_its_worker_and_ours_parses_nothing_to_ask_for_th
     turn(pool, until=lambda: ended)
     known_before = "pycparser" in sys.modules
     assert ended == [(signal.SIGKILL, known_before or not isinstance(pool, FleetPool))]
-
-
-def test_what_a_child_has_said_can_be_taken_in_after_the_loop_was_left(pool: TaskPool) -> None:
-    accepted: list[int] = []
-    ended: list[object] = []
-    pool.apply_async(
-        time.sleep, (0.2,), accept_callback=lambda pid, _: accepted.append(pid), callback=ended.append
-    )
-    (job,) = pool._pool._cache.values()
-    turn(pool, until=lambda: job._write_to is not None)
-    pool.hub.reset()
-    take_in(pool, pool.hub)
-    assert accepted == list(pool_pids(pool)), "a task on its way into a child is waited for"
-    assert job._accepted
-    (descriptor,) = pool._pool._fileno_to_outq
-    assert select.select([descriptor], [], [], 30)[0], "the child says that it has ended"
-    assert not ended
-    take_in(pool, pool.hub)
-    assert ended == [None]
-    assert not pool._pool._cache
-
-
-def test_a_message_of_which_half_has_come_is_read_on(pool: TaskPool) -> None:
-    # More than a pipe holds: the child cannot have written all of it when the first of it is read.
-    ended: list[bytes] = []
-    pool.apply_async(bytes, (1_000_000,), callback=ended.append)
-    (job,) = pool._pool._cache.values()
-    turn(pool, until=lambda: job._accepted)
-    deadline = time.monotonic() + 30
-    while not ended:
-        assert time.monotonic() < deadline
-        take_in(pool, pool.hub)
-    assert ended == [bytes(1_000_000)]
 
 
 def test_jobs_of_any_size_come_whole_to_a_child(pool: TaskPool) -> None:

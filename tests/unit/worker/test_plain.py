@@ -65,3 +65,10 @@ def test_what_may_not_be_read_is_not_read() -> None:
     assert outcome(PlainMessage, body, content_type="application/x-yaml") is ContentDisallowed
     with pytest.raises(DecodeError):
         message(PlainMessage, b"{").decode()
+
+
+def test_json_is_not_read_where_only_other_content_may_be() -> None:
+    made = message(PlainMessage, b"{}")
+    made.accept = {"application/x-yaml"}
+    with pytest.raises(ContentDisallowed):
+        made.decode()

@@ -21,10 +21,11 @@ def test_what_a_child_has_said_is_split_into_messages_wherever_it_is_cut(
     messages: list[tuple[int, bytes]], at: int
 ) -> None:
     whole = said(messages)
-    first, cut = split(whole[:at])
-    then, rest = split(cut + whole[at:])
-    assert [pickle.loads(each) for each in (*first, *then)] == messages
-    assert rest == b""
+    said_so_far = bytearray(whole[:at])
+    first = split(said_so_far)
+    said_so_far += whole[at:]
+    assert [pickle.loads(each) for each in (*first, *split(said_so_far))] == messages
+    assert not said_so_far
 
 
 def test_an_error_at_one_message_keeps_none_of_the_others_from_being_told() -> None:
