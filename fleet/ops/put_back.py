@@ -50,7 +50,7 @@ def state_before(begin: HostState, known: Known) -> HostState | None:
 def _as_it_was(thing: HostObject, known: Known) -> HostObject:
     before = known.get(thing.identity)
     if isinstance(thing, Unit):
-        if isinstance(before, Unit) and worker_of_unit(thing.name) is None:
+        if isinstance(before, Unit) and before.active and worker_of_unit(thing.name) is None:
             return Unit(name=thing.name, enabled=None, active=True, restart_on=before.restart_on)
         return Unit(name=thing.name, enabled=None, active=None)
     return before if isinstance(before, File) and before.content is not None else thing

@@ -1,5 +1,7 @@
 """What a host has again when a new instance does not get ready."""
 
+from dataclasses import replace
+
 from fleet.hosts.paths import CURRENT, DRAINED, release_directory
 from fleet.hosts.units import BEAT, TARGET, unit_file
 from fleet.ops.put_back import beside_others, is_drained_now, state_before
@@ -43,6 +45,14 @@ def test_beat_that_was_not_come_to_goes_on() -> None:
     link, file, _ = with_beat("new")
     changes = put_back(found=(link, file, with_beat("old")[2]))
     assert set(changes) == {"Link", "File"}
+
+
+def test_what_others_have_stopped_is_not_started() -> None:
+    target = Unit(name=TARGET, enabled=True, active=None)
+    known = {thing.identity: thing for thing in (*with_beat("old"), replace(target, active=False))}
+    back = state_before(HostState((*with_beat("new"), target)), known)
+    assert back is not None
+    assert Unit(name=TARGET, enabled=None, active=None) in tuple(back)
 
 
 def stood(name: str, text: str, *, enabled: bool) -> tuple[HostObject, ...]:
