@@ -221,13 +221,16 @@ class Stream:
         """
         if self._window.pending > 1:
             self._one_by_one = True
+            self._window.forget_channel()
             self._link.drop()
             return
+        refused: FleetError = publish_refused(self._link.target, error)
         if self._window.pending == 1:
-            self._window.refuse_pending(error.reply_text)
+            if not self._window.refuse_pending(error.reply_text):
+                refused = PublishUncertain(refused.message, hint=refused.hint)
         elif self._reconnects:
             self._window.refuse_next(error.reply_text, closed_channel=True)
-        self._end(publish_refused(self._link.target, error))
+        self._end(refused)
 
     def _why_too_late(self) -> BrokerUnreachable:
         if self._link.is_blocked:
