@@ -53,6 +53,11 @@ class Window:
     _bytes: int = 0
 
     @property
+    def is_empty(self) -> bool:
+        """Tell whether every message that was added was reported."""
+        return not self._flights
+
+    @property
     def has_room(self) -> bool:
         """Tell whether another message may be added."""
         return not self._flights or (
