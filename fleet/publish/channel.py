@@ -26,7 +26,7 @@ class RefusalKind(StrEnum):
     UNROUTABLE = "unroutable"
     #: a queue would not have it: it is full, or too few of its nodes are up
     REJECTED = "rejected"
-    #: it was written, and no answer came: it may be in its queue, or not
+    #: it was written, and no answer came, or only a later copy was refused: it may be in its queue, or not
     UNKNOWN = "unknown"
     #: it was not written, for what had happened before
     UNSENT = "unsent"

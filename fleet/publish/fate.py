@@ -15,7 +15,7 @@ class FateKind(StrEnum):
     UNROUTABLE = "unroutable"
     #: the broker would not have it: a full queue, too few of its nodes, a missing right
     REFUSED = "refused"
-    #: it was written, and no answer came: it may or may not be queued
+    #: it was written, and no answer came, or only a later copy was refused: it may or may not be queued
     UNKNOWN = "unknown"
     #: it was never written, so it is in no queue
     UNSENT = "unsent"
@@ -40,7 +40,7 @@ class Fate:
 
     @property
     def is_answered(self) -> bool:
-        """Tell whether the broker has said whether it takes the message."""
+        """Tell whether the broker has said whether it has the message."""
         return self.kind not in (FateKind.UNKNOWN, FateKind.UNSENT)
 
     @property

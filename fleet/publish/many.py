@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Self
 
-from fleet.errors import FleetError, PartlyDone
+from fleet.errors import BrokerRefused, FleetError, PartlyDone, PublishUncertain
 from fleet.model import Fleet
 from fleet.publish.compose import Destinations, task_message
 from fleet.publish.fate import Fate
@@ -92,16 +92,18 @@ class Deliveries:
     def require_accepted(self) -> int:
         """Send all that is left and return how many the broker has.
 
-        Raises BrokerRefused or PartlyDone with the first reason when it did not take all of them, and what
-        iterating raises.
+        Raises BrokerRefused, PublishUncertain (some may be queued) or PartlyDone when it did not take all of
+        them, and what iterating raises.
         """
         self._begun = True
-        accepted, refused, first = 0, 0, None
+        accepted, refused = 0, 0
+        first: FleetError | None = None
         for message, fate in self._pairs:
             error = self._publisher.refusal(message, fate)
             accepted += error is None
             refused += error is not None
-            first = first or error
+            if first is None or (isinstance(error, PublishUncertain) and isinstance(first, BrokerRefused)):
+                first = error
         if first is not None:
             raise _not_all(accepted, refused, first)
         return accepted
@@ -131,6 +133,7 @@ def _delivery(message: TaskMessage, fate: Fate) -> Delivery:
 def _not_all(accepted: int, refused: int, first: FleetError) -> FleetError:
     if not accepted:
         return first
+    how = "may not be" if isinstance(first, PublishUncertain) else "were not"
     return PartlyDone(
-        f"{refused} of {accepted + refused} tasks were not queued: {first.message}", hint=first.hint
+        f"{refused} of {accepted + refused} tasks {how} queued: {first.message}", hint=first.hint
     )

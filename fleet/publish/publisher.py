@@ -150,16 +150,20 @@ class Publisher:
         if ended is None or (fate.is_answered and not fate.closed_channel):
             return self.refusal(message, fate)
         if fate.kind is FateKind.UNKNOWN:
-            return ended if isinstance(ended, PublishUncertain) else _unanswered(ended)
+            return ended if isinstance(ended, PublishUncertain) else self.refusal(message, fate)
         if fate.kind is FateKind.UNSENT:
             return _not_sent(ended)
         return ended
 
-    def refusal(self, message: TaskMessage, fate: Fate) -> BrokerRefused | None:
-        """Return the error for a message that the broker did not take; None when it has it."""
+    def refusal(self, message: TaskMessage, fate: Fate) -> BrokerRefused | PublishUncertain | None:
+        """Return the error for a message that the broker did not take, or may have; None when it has it."""
         if fate.accepted:
             return None
         queue = message.queue.name
+        if fate.kind is FateKind.UNKNOWN:
+            return PublishUncertain(
+                f"no confirm came for task `{message.task}` to queue `{queue}`: {fate.reason}", hint=AGAIN
+            )
         if fate.kind is FateKind.UNROUTABLE:
             return BrokerRefused(
                 f"no queue takes task `{message.task}`: `{queue}` is not bound in "
@@ -172,10 +176,6 @@ class Publisher:
             hint=f"see `rabbitmqctl list_queues -p {self._target.broker.vhost} name messages state`, "
             f"and `max_length` of queue `{message.queue.queue}` in the fleet file",
         )
-
-
-def _unanswered(ended: FleetError) -> PublishUncertain:
-    return PublishUncertain(f"no confirm came before the channel was closed: {ended.message}", hint=AGAIN)
 
 
 def _not_sent(ended: FleetError) -> FleetError:

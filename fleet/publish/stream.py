@@ -79,6 +79,10 @@ class Stream:
         PublishUncertain (some are), BrokerRefused (exchange or permission), or what ``messages`` raised.
         """
         self._link.drop_if_stale()
+        if not self._link.window.is_empty:
+            # Of a pass that was interrupted in its caller's code, whose traceback keeps it from ending.
+            self._leave()
+        self._window = self._link.window
         if not (self._reconnects and (self._waits or self._link.was_open)):
             self._open_first()
         self._source, self._resumed = iter(messages), self._clock()
@@ -89,12 +93,16 @@ class Stream:
                     yield fate
                     self._resumed = self._clock()
         except BaseException:
-            # Left in the middle: what is on its way would meet the tags of whatever comes next.
-            self._link.drop()
-            self._link.window = Window()
+            if self._link.window is self._window:
+                self._leave()
             raise
         if self._error is not None:
             raise self._error
+
+    def _leave(self) -> None:
+        """Begin anew: what a pass left in the middle would meet the tags of whatever comes next."""
+        self._link.drop()
+        self._link.window = Window()
 
     def _open_first(self) -> None:
         try:
@@ -221,13 +229,16 @@ class Stream:
         """
         if self._window.pending > 1:
             self._one_by_one = True
+            self._window.forget_channel()
             self._link.drop()
             return
+        refused: FleetError = publish_refused(self._link.target, error)
         if self._window.pending == 1:
-            self._window.refuse_pending(error.reply_text)
+            if not self._window.refuse_pending(error.reply_text):
+                refused = PublishUncertain(refused.message, hint=refused.hint)
         elif self._reconnects:
             self._window.refuse_next(error.reply_text, closed_channel=True)
-        self._end(publish_refused(self._link.target, error))
+        self._end(refused)
 
     def _why_too_late(self) -> BrokerUnreachable:
         if self._link.is_blocked:

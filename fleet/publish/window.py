@@ -6,7 +6,7 @@ Delivery tags belong to one connection; messages that outlive it are written aga
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from fleet.publish.fate import Fate, FateKind
@@ -28,6 +28,8 @@ class Flight:
     #: monotonic seconds
     since: float
     writes: int = 0
+    #: it was written on a connection that was lost, and may be queued whatever is said of a later copy
+    is_lost: bool = False
     #: why the broker sent it back; the confirm that follows only says that it dealt with it
     returned: str | None = None
     fate: Fate | None = None
@@ -49,6 +51,11 @@ class Window:
     _by_id: dict[str, Flight] = field(default_factory=dict)
     _next_tag: int = 1
     _bytes: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether every message that was added was reported."""
+        return not self._flights
 
     @property
     def has_room(self) -> bool:
@@ -97,7 +104,10 @@ class Window:
         """Settle the next message without writing it, if there is one."""
         if self._waiting:
             flight = self._waiting.popleft()
-            flight.fate = Fate(kind=kind, reason=reason, writes=flight.writes, closed_channel=closed_channel)
+            if flight.writes:
+                flight.fate = _in_doubt(flight, reason)
+                return
+            flight.fate = Fate(kind=kind, reason=reason, writes=0, closed_channel=closed_channel)
 
     def confirm(self, tag: int, *, multiple: bool) -> int:
         """Note that the broker has dealt with ``tag``, or with all up to it; return how many these are."""
@@ -112,16 +122,27 @@ class Window:
         if message_id in self._by_id:
             self._by_id[message_id].returned = reason
 
-    def refuse_pending(self, reason: str) -> None:
-        """Settle all pending messages as refused, by a channel that the broker has closed over them."""
-        for flight in self._pending.values():
-            fate = _fate(flight, FateKind.REFUSED, reason)
-            flight.fate = replace(fate, closed_channel=fate.kind is FateKind.REFUSED)
+    def refuse_pending(self, reason: str) -> bool:
+        """Settle the one pending message as refused, by a channel that the broker has closed over it.
+
+        Return False where a copy may be queued from before, on a connection that was lost.
+        """
+        ((_, flight),) = self._pending.items()
+        # A channel that it closed before, among others, is no doubt: what closes a channel is not queued.
+        fate = Fate(kind=FateKind.REFUSED, reason=reason, writes=flight.writes, closed_channel=True)
+        flight.fate = _in_doubt(flight, reason) if flight.is_lost else fate
         self._pending.clear()
         self._by_id.clear()
+        return not flight.is_lost
 
     def forget_connection(self) -> None:
         """Have every message without an answer written again: its connection is gone, and its tag with it."""
+        for flight in self._pending.values():
+            flight.is_lost = True
+        self.forget_channel()
+
+    def forget_channel(self) -> None:
+        """Do the same where the broker has closed the channel over one of them."""
         for flight in reversed(self._pending.values()):
             flight.returned = None
             self._waiting.appendleft(flight)
@@ -176,7 +197,18 @@ _ACCEPTED = Fate(kind=FateKind.ACCEPTED)
 
 def _fate(flight: Flight, kind: FateKind, reason: str) -> Fate:
     if flight.returned is not None:
-        return Fate(kind=FateKind.UNROUTABLE, reason=flight.returned, writes=flight.writes)
+        kind, reason = FateKind.UNROUTABLE, flight.returned
     if kind is FateKind.ACCEPTED and flight.writes == 1:
         return _ACCEPTED
+    if kind is not FateKind.ACCEPTED and flight.writes > 1:
+        return _in_doubt(flight, reason)
     return Fate(kind=kind, reason=reason, writes=flight.writes)
+
+
+def _in_doubt(flight: Flight, reason: str) -> Fate:
+    """Return the fate of a message whose last copy is not queued, and whose first one may be.
+
+    The first one may even be what the last was refused for: it has filled the queue.
+    """
+    why = f"refused when it was written again: {reason}"
+    return Fate(kind=FateKind.UNKNOWN, reason=why, writes=flight.writes)

@@ -128,6 +128,8 @@ def _not_taken(message: WireMessage, fate: Fate) -> OperationalError:
     task, key = message.headers["task"], undelayed_key(message.routing_key)
     if fate.kind is FateKind.UNROUTABLE:
         return Misdirected(f"no queue takes task `{task}`: `{key}` is not bound ({fate.reason})")
+    if fate.kind is FateKind.UNKNOWN:
+        return OperationalError(f"no confirm came for task `{task}` to `{key}`: {fate.reason}")
     return OperationalError(
         f"the broker did not take task `{task}` for `{key}`: a queue is full, or too few of its nodes are up "
         f"({fate.reason})"

@@ -11,6 +11,7 @@ import amqp
 import pytest
 
 from fleet.connection import Target
+from fleet.errors import BrokerRefused
 from fleet.fleetfile import read
 from fleet.letters.look import Look
 from fleet.login import Login
@@ -156,6 +157,11 @@ def test_of_messages_over_one_of_which_the_channel_is_closed_each_is_told(broker
     assert last == [True, False, False]
     # None of it hinders the next.
     assert broker.deliver([message("d")]) == [True]
+
+
+def test_over_a_single_message_a_closed_channel_is_raised(broker: Broker) -> None:
+    with pytest.raises(BrokerRefused, match=r"closed|NOT_FOUND"):
+        broker.deliver([message("a", exchange="nowhere")])
 
 
 def _until(condition: Callable[[], bool]) -> bool:

@@ -229,7 +229,8 @@ class Work:
                 self._done += 1
         refusal = decisive(refusals)
         if refusal is not None:
-            self._stopped = f"{batch[refusals.index(refusal)].letter.origin}: {refusal.reason}"
+            letter = batch[refusals.index(refusal)].letter
+            self._stopped = f"{letter.origin}: {refusal.reason} (letter {letter.task_id})"
         self._progress(self._done)
 
     def _await_turn(self, shelf: Shelf) -> None:

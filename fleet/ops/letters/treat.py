@@ -13,7 +13,7 @@ from fleet.errors import BrokerRefused, PublishUncertain
 from fleet.journal.record import DISCARDED, REPLAYED, Outcome, encode
 from fleet.letters.letter import Letter
 from fleet.letters.replay import Hindrance, Rules, replayed
-from fleet.publish.channel import Refusal, decisive
+from fleet.publish.channel import Refusal, RefusalKind, decisive
 from fleet.publish.message import WireMessage, new_task_id
 from fleet.routes import JOURNAL_EXCHANGE, BrokerQueue, audit_key
 
@@ -123,11 +123,20 @@ class Replay:
         """Send them back, note it, and return which ones the broker took."""
         now = self.auditor.clock()
         copies = [replayed(letter, self._queue(letter), by=self.auditor.user, now=now) for letter in letters]
-        refusals = self.door.deliver(copies, timeout_seconds=CONFIRM_SECONDS)
+        refusals = self._send(copies)
         taken = [letter for letter, refusal in zip(letters, refusals, strict=True) if refusal is None]
         if taken:
             self.auditor.note(taken, REPLAYED)
         return refusals
+
+    def _send(self, copies: Sequence[WireMessage]) -> Sequence[Refusal | None]:
+        try:
+            return self.door.deliver(copies, timeout_seconds=CONFIRM_SECONDS)
+        except BrokerRefused as error:
+            if len(copies) > 1:
+                raise
+            # One by one or among others, what the broker does not take ends a replay in the same way.
+            return (Refusal(kind=RefusalKind.REJECTED, reason=error.message),)
 
     def _queue(self, letter: Letter) -> BrokerQueue:
         return self.rules.queues[str(letter.origin)]

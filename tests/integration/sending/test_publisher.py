@@ -92,6 +92,18 @@ def test_of_many_tasks_the_one_that_the_channel_was_closed_over_is_told_apart(si
     assert isinstance(last, PublishUncertain)
 
 
+def test_what_has_filled_its_queue_itself_is_not_told_as_refused_by_it(site: Site) -> None:
+    site.declare(EMAIL_QUEUE, x_max_length=3, x_overflow="reject-publish")
+    messages = [mail(), mail(), mail(), mail(delay_seconds=60)]
+    with publisher(site) as open_publisher:
+        # They are queued when the channel is closed over the last one, and written again after that.
+        told = open_publisher.deliver(messages)
+    there = {message.properties["correlation_id"] for message in site.messages(EMAIL_QUEUE.name)}
+    assert there == {message.task_id for message in messages[:3]}
+    assert all(error is None or isinstance(error, PublishUncertain) for error in told[:3])
+    assert isinstance(told[3], BrokerRefused)
+
+
 def test_one_unroutable_task_does_not_spoil_the_next(site: Site) -> None:
     site.declare(EMAIL_QUEUE)
     with publisher(site) as open_publisher:

@@ -252,6 +252,22 @@ def test_a_full_queue_ends_a_replay_and_the_rest_stays(desk: Desk) -> None:
     assert desk.ready(DEAD_SHOP) + desk.ready() == 5
 
 
+@pytest.mark.parametrize("rate", ["2", "500"])
+def test_a_letter_over_which_the_channel_is_closed_is_named_alone_or_among_others(
+    desk: Desk, rate: str
+) -> None:
+    lay(desk.shop, [task_headers(number) | refused() for number in range(3)])
+    desk.await_letters(3)
+    name = desk.shop.vhost.name
+    permission = {"exchange": "fleet.tasks", "write": "^nothing$", "read": ".*"}
+    desk.shop.vhost.api("PUT", f"topic-permissions/{name}/operator-web-{name}", permission)
+    done = desk.run("replay", "--all", "--yes", "--rate", rate, "--json", code=1)
+    assert "ACCESS_REFUSED" in done.stderr
+    (report,) = json.loads(done.stdout)["queues"]
+    assert (report["done"], report["stopped"].endswith("(letter letter-0)")) == (0, True)
+    desk.await_letters(3)
+
+
 def test_a_publisher_or_a_worker_may_not_touch_dead_letters(desk: Desk) -> None:
     for user in (f"web-{desk.shop.vhost.name}", desk.shop.vhost.user):
         done = desk.run("list", "--user", user, code=1)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from fleet.errors import BrokerRefused
 from fleet.journal.record import Outcome, decode
 from fleet.letters.letter import Letter, read_letter
 from fleet.letters.look import Held
@@ -55,6 +56,8 @@ class BrokerModel:
         told: list[Refusal | None] = []
         for message in messages:
             if self._closes_over(message):
+                if len(messages) == 1:
+                    raise BrokerRefused("the broker refused: closed")
                 behind = [Refusal(kind=RefusalKind.UNKNOWN, reason="closed")] * (
                     len(messages) - len(told) - 1
                 )

@@ -132,8 +132,17 @@ def test_a_letter_that_the_broker_closes_the_channel_over_keeps_no_other_from_be
     broker.ready += [large, refused(id="behind")]
     broker.most_bytes = 4000
     report = work(broker, replace(ORDER, rate=1000.0))
-    assert (report.done, report.stopped) == (2, "fleet.email: closed")
+    assert (report.done, report.stopped) == (2, "fleet.email: closed (letter large)")
     assert [note.task_id for note in broker.notes] == ["t0", "t1"]
+    assert {letter.task_id for letter in broker.ready} == {"large", "behind"}
+
+
+def test_a_letter_that_the_channel_is_closed_over_is_named_though_it_goes_alone() -> None:
+    broker = holding(2)
+    broker.ready += [replace(refused(id="large"), body=b"x" * 5000), refused(id="behind")]
+    broker.most_bytes = 4000
+    report = work(broker, replace(ORDER, rate=1.0))
+    assert (report.done, report.stopped) == (2, "fleet.email: the broker refused: closed (letter large)")
     assert {letter.task_id for letter in broker.ready} == {"large", "behind"}
 
 

@@ -2,7 +2,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from fleet.errors import BrokerRefused, PartlyDone, UsageError
+from fleet.errors import BrokerRefused, PartlyDone, PublishUncertain, UsageError
 from fleet.model import Broker, Fleet, Node, Queue
 from fleet.publish import Publisher
 from fleet.publish.compose import Destinations
@@ -21,6 +21,7 @@ FLEET = Fleet(
 )
 TAKEN = Fate(kind=FateKind.ACCEPTED)
 FULL = Fate(kind=FateKind.REFUSED, reason="negative confirm")
+DOUBT = Fate(kind=FateKind.UNKNOWN, reason="refused when it was written again: negative confirm", writes=2)
 
 
 class Door:
@@ -64,6 +65,18 @@ def test_who_wants_no_fates_gets_a_count(publisher: Publisher) -> None:
 @pytest.mark.parametrize("publisher", [(TAKEN, FULL)], indirect=True)
 def test_who_wants_no_fates_gets_an_error_when_some_were_refused(publisher: Publisher) -> None:
     with pytest.raises(PartlyDone, match=r"2 of 5 tasks were not queued: queue `fleet\.email` did not take"):
+        send_many(publisher, FLEET, calls(5)).require_accepted()
+
+
+@pytest.mark.parametrize("publisher", [(FULL, DOUBT), (DOUBT, FULL)], indirect=True)
+def test_who_wants_no_fates_is_never_told_as_refused_what_may_be_queued(publisher: Publisher) -> None:
+    with pytest.raises(PublishUncertain, match=r"no confirm came for task `shop\.charge`"):
+        send_many(publisher, FLEET, calls(5)).require_accepted()
+
+
+@pytest.mark.parametrize("publisher", [(TAKEN, DOUBT)], indirect=True)
+def test_who_wants_no_fates_is_told_of_some_that_may_be_queued(publisher: Publisher) -> None:
+    with pytest.raises(PartlyDone, match=r"2 of 5 tasks may not be queued: no confirm came"):
         send_many(publisher, FLEET, calls(5)).require_accepted()
 
 

@@ -412,6 +412,19 @@ def test_what_is_left_in_the_middle_does_not_mix_with_what_comes_next(leave: str
     assert link.window.oldest is None
 
 
+def test_what_is_left_in_the_middle_and_not_yet_ended_does_not_mix_with_what_comes_next() -> None:
+    link = ScriptedLink()
+    left = stream(link).fates(wire(name) for name in "abc")
+    next(left)
+    following = stream(link).fates(wire(name) for name in "yz")
+    # Its end, whenever it comes, is not that of the next one.
+    assert next(following).accepted
+    left.close()
+    assert link.is_open
+    assert [fate.kind for fate in following] == [A]
+    assert link.written == list("abcyz")
+
+
 def test_time_that_the_caller_keeps_for_itself_does_not_make_messages_unknown() -> None:
     link = ScriptedLink()
     link.reads = [link.confirm_first]

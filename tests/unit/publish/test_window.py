@@ -2,6 +2,7 @@
 
 from collections import deque
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -65,20 +66,29 @@ class WindowMachine(RuleBasedStateMachine):
         assert tell(tag, multiple=multiple) == len(settled)
         for pair in settled:
             self.tags.remove(pair)
-            kind = FateKind.ACCEPTED if is_taken else FateKind.REFUSED
-            self.expected[pair[1]] = FateKind.UNROUTABLE if pair[1] in self.returned else kind
+            self.expected[pair[1]] = self.meaning(pair[1], is_taken=is_taken)
+
+    def meaning(self, number: int, *, is_taken: bool) -> FateKind:
+        is_returned = number in self.returned
+        if is_taken and not is_returned:
+            return FateKind.ACCEPTED
+        if self.writes[number] > 1:
+            return FateKind.UNKNOWN
+        return FateKind.UNROUTABLE if is_returned else FateKind.REFUSED
 
     @rule(tag=st.integers(100_000, 100_009))
     def answer_to_nothing(self, tag: int) -> None:
         assert self.window.confirm(tag, multiple=False) == 0
 
-    @rule()
-    def lose_the_connection(self) -> None:
+    @rule(is_closed=st.booleans())
+    def lose_the_connection(self, *, is_closed: bool = False) -> None:
         self.to_write.extendleft(reversed([number for _, number in self.tags]))
         # What a return said is still true of the binding, but not of the copy that is written next.
         self.returned.difference_update(number for _, number in self.tags)
         self.tags.clear()
         self.tag = 0
+        if is_closed:
+            self.window.forget_channel()
         self.window.forget_connection()
 
     @rule()
@@ -151,6 +161,48 @@ def test_what_was_sent_back_before_a_connection_was_lost_is_judged_anew() -> Non
     window.note_write()
     window.confirm(1, multiple=False)
     assert [(fate.kind, fate.writes) for fate in window.settled()] == [(FateKind.ACCEPTED, 2)]
+
+
+@pytest.mark.parametrize("is_returned", [False, True])
+def test_a_refusal_of_what_is_written_again_does_not_say_that_no_copy_is_queued(*, is_returned: bool) -> None:
+    window = Window()
+    window.add(wire("a"), None, now=0)
+    window.note_write()
+    window.forget_channel()
+    window.note_write()
+    if is_returned:
+        window.note_return("a", "312 NO_ROUTE")
+        window.confirm(1, multiple=False)
+    else:
+        window.reject(1, multiple=False)
+    ((kind, reason),) = [(fate.kind, fate.reason) for fate in window.settled()]
+    assert kind is FateKind.UNKNOWN
+    assert reason.startswith("refused when it was written again: ")
+
+
+@pytest.mark.parametrize(("is_lost", "kind"), [(False, FateKind.REFUSED), (True, FateKind.UNKNOWN)])
+def test_what_closes_a_channel_twice_is_in_no_queue_unless_a_connection_was_lost(
+    *, is_lost: bool, kind: FateKind
+) -> None:
+    window = Window()
+    window.add(wire("a"), None, now=0)
+    window.note_write()
+    window.forget_channel()
+    window.note_write()
+    if is_lost:
+        window.forget_connection()
+        window.note_write()
+    assert window.refuse_pending("no exchange") is not is_lost
+    assert [(fate.kind, fate.closed_channel) for fate in window.settled()] == [(kind, not is_lost)]
+
+
+def test_a_queue_that_is_gone_when_a_message_is_to_be_written_again_may_have_had_it() -> None:
+    window = Window()
+    window.add(wire("a"), None, now=0)
+    window.note_write()
+    window.forget_connection()
+    window.refuse_next("404 NOT_FOUND", kind=FateKind.UNROUTABLE)
+    assert [fate.kind for fate in window.settled()] == [FateKind.UNKNOWN]
 
 
 def test_a_cleared_window_knows_nothing_of_what_was_under_way() -> None:
