@@ -49,6 +49,14 @@ class World:
     #: which is there, and complete
     release: Release
 
+    def run(self, argv: Sequence[str], stdin: Iterable[bytes]) -> Ran:
+        """Answer the one command that a look is, to which ``stdin`` is sent."""
+        assert tuple(argv) == ARGV, argv
+        request = request_in(b"".join(stdin))
+        assert request["verb"] == "observe", request["verb"]
+        said = json.dumps(self.answer(request["asked"])).encode() + b"\n"
+        return Ran(exit_code=0, stdout=said, stderr=b"")
+
     def answer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the agent says when it is asked about a host like this."""
         paths = sorted({*asked["paths"], *self.manifest["paths"]})
@@ -173,11 +181,7 @@ class SimulatedRunner:
         time.sleep(door.latency_seconds * (RUN_TRIPS + (0 if self._world else CONNECT_TRIPS)))
         if self._world is None:
             self._world = world(door.fleet, self.name, door.release, door.materials[self.name])
-        assert tuple(argv) == ARGV, argv
-        request = request_in(b"".join(stdin))
-        assert request["verb"] == "observe", request["verb"]
-        said = json.dumps(self._world.answer(request["asked"])).encode() + b"\n"
-        return Ran(exit_code=0, stdout=said, stderr=b"")
+        return self._world.run(argv, stdin)
 
     def close(self) -> None:
         """Forget the host."""

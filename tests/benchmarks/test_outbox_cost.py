@@ -14,6 +14,7 @@ from fleet.model import Node
 from fleet.outbox.file import settled_state
 from tests.broker import BrokerVhost
 from tests.integration.sending.topology import EMAIL_QUEUE, Site, site_on
+from tests.integration.worker.conftest import eventually
 
 ROUNDS = 5
 #: tasks of one round, each way
@@ -33,14 +34,6 @@ def seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
-
-
-def await_settled(outbox: Path) -> None:
-    """Return once a look at the file of ``outbox`` tells whether it changes: not so just after a change."""
-    deadline = time.monotonic() + 10
-    while settled_state(outbox) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_an_outbox_that_is_not_needed_costs_little(site: Site, tmp_path: Path) -> None:
@@ -72,7 +65,8 @@ def test_an_outbox_that_is_not_needed_costs_little(site: Site, tmp_path: Path) -
         }
         for work in ways.values():
             work()
-        await_settled(quiet)
+        # Just after a change a look at the file cannot tell whether there was another one.
+        eventually(lambda: settled_state(quiet) is not None, what="the outbox is at rest")
         rounds = [[seconds(work) for work in ways.values()] for _ in range(ROUNDS)]
     print()
     for place, name in enumerate(ways):

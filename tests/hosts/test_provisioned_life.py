@@ -276,8 +276,8 @@ def test_a_step_to_the_next_versions_and_back_loses_nothing_of_what_is_sent_mean
 SLOW_TASK = """
 
 @shared_task(name="slow.sleep")
-def sleep_long(seconds):
-    time.sleep(seconds)
+def sleep_elsewhere(seconds):
+    sleep(seconds)
 """
 SLOW_TABLES = """\
 [queues.slow]
