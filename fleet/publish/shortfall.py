@@ -8,8 +8,8 @@ from fleet.errors import BrokerRefused, FleetError, PartlyDone, PublishUncertain
 def shortfall(task_ids: Sequence[str], told: Sequence[FleetError | None]) -> FleetError | None:
     """Return the error for tasks that were ``told``, each, None (taken) or why not; None when all were taken.
 
-    PartlyDone when some were taken. Otherwise the first refusal; it is PublishUncertain where a task may be
-    queued and the broker refused none. Tasks that may be queued are named.
+    PartlyDone when some were taken. Otherwise PublishUncertain when some may be queued, which are named, and
+    the first error when none is.
     """
     errors = [error for error in told if error is not None]
     if not errors:
@@ -23,7 +23,7 @@ def shortfall(task_ids: Sequence[str], told: Sequence[FleetError | None]) -> Fle
     if not unknown:
         return errors[0]
     cause = _first(errors, BrokerRefused) or _first(errors, PublishUncertain) or errors[0]
-    doubtful = type(cause)(f"{cause.message}; {_doubt(unknown)}", hint=cause.hint)
+    doubtful = PublishUncertain(f"{cause.message}; {_doubt(unknown)}", hint=cause.hint)
     doubtful.__cause__ = cause
     return doubtful
 

@@ -56,7 +56,8 @@ def test_where_some_were_taken_and_the_others_may_be_so_it_is_said() -> None:
 
 def test_a_refusal_beside_doubt_says_both() -> None:
     error = told(REFUSED, LOST, LOST)
-    assert isinstance(error, BrokerRefused)
+    assert isinstance(error, PublishUncertain)
+    assert (error.hint, error.__cause__) == ("see max_length", REFUSED)
     assert error.message == "queue is full; it is not known whether these tasks are queued: b, c"
 
 
